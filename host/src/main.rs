@@ -1,0 +1,2 @@
+//! Placeholder, replaced by the commits that follow.
+fn main() {}

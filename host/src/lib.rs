@@ -1,1 +1,10 @@
-//! Placeholder, replaced by the commits that follow.
+//! portsplit: one TCP port, many services.
+//!
+//! The reading order is the data flow: `cli` → `config` (raw → valid) → `server` → `listener` → `connection`
+//! (read, decide, act, relay). `router`, `matcher` and `decision` take bytes and return values: they do no I/O and read
+//! no clock.
+
+pub mod config;
+pub mod decision;
+pub mod matcher;
+pub mod router;

@@ -1,0 +1,207 @@
+//! The rules of deciding: which service of one listener gets a first flight.
+//!
+//! Services are asked in file order, and the first that matches wins; while an earlier one still needs more bytes, no
+//! later one can win, so a decision never depends on how the bytes were cut. This file is pure: it reads no socket and
+//! no clock, and is told when bytes end (`End`).
+
+use std::sync::Arc;
+
+use crate::decision::{Decision, End, Outcome, Reason, Verdict};
+use crate::matcher::{Answer, Classifier, Fact, Matcher, Standing};
+
+/// The services of one listener in priority order.
+#[derive(Debug, Default)]
+pub struct Router {
+    rules: Vec<Rule>,
+    classifiers: Vec<Arc<dyn Classifier>>,
+}
+
+/// A service and the ways to recognise it.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The service's number in the configuration.
+    pub service: usize,
+    /// It matches if one of these does, and rejects if all do.
+    pub matchers: Vec<Matcher>,
+}
+
+/// How far deciding has come for one connection.
+#[derive(Debug, Default)]
+pub struct Deciding {
+    /// The rule that is being asked; all rules before it have rejected.
+    rule: usize,
+    /// Where the matchers of that rule stand; empty until it is first asked.
+    standings: Vec<Standing>,
+    /// How many bytes the matchers have stepped over.
+    seen: usize,
+    /// Bytes it took for the rules before to reject, at most.
+    floor: usize,
+    /// What each classifier answered last; empty until one is asked.
+    answers: Vec<Option<Answer>>,
+}
+
+/// How one rule stands after being asked.
+enum Ruling {
+    Matched(usize),
+    Rejected(usize),
+    Open,
+    Failed,
+}
+
+impl Router {
+    /// Makes a router that asks `rules` in this order; their classifier slots index `classifiers`.
+    pub fn new(rules: Vec<Rule>, classifiers: Vec<Arc<dyn Classifier>>) -> Router {
+        Router { rules, classifiers }
+    }
+
+    /// Returns the rules in the order in which they are asked.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Decides about `flight`, all bytes of the first flight so far, or returns `None` if it needs more.
+    ///
+    /// `deciding` starts as its default and goes from call to call; `flight` only ever grows.
+    pub fn decide(&self, deciding: &mut Deciding, flight: &[u8]) -> Option<Decision> {
+        self.ask_in_order(deciding, flight, None)
+    }
+
+    /// Decides about `flight` now that no byte will follow.
+    pub fn finish(&self, deciding: &mut Deciding, flight: &[u8], end: End) -> Decision {
+        let outcome = match end {
+            End::HalfClose | End::Full => Outcome::Fallback,
+            End::Timeout => Outcome::Timeout,
+        };
+        let decision = self.ask_in_order(deciding, flight, Some(end));
+        match decision {
+            Some(Decision { outcome: decided @ (Outcome::Service(_) | Outcome::Close), .. }) => {
+                Decision { outcome: decided, reason: end.reason(), deciding_bytes: flight.len() }
+            }
+            _ => Decision { outcome, reason: end.reason(), deciding_bytes: flight.len() },
+        }
+    }
+
+    /// Returns the facts that classifiers learnt, with the slot they come from.
+    pub fn facts<'a>(&self, deciding: &'a Deciding) -> impl Iterator<Item = &'a Fact> {
+        deciding.answers.iter().flatten().flat_map(|answer| match answer {
+            Answer::Match(facts) => facts.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// Judges one rule by itself over all of `flight`: its verdict and the byte count at which it was known.
+    pub fn judge(&self, rule: &Rule, flight: &[u8], end: Option<End>) -> (Verdict, usize) {
+        let mut alone = Deciding::default();
+        match self.ask(rule, &mut alone, flight, end) {
+            Ruling::Matched(bytes) => (Verdict::Match, bytes),
+            Ruling::Rejected(bytes) => (Verdict::Reject, bytes),
+            Ruling::Failed => (Verdict::Reject, flight.len()),
+            Ruling::Open => (Verdict::NeedMore { total_bytes: flight.len() + 1 }, flight.len()),
+        }
+    }
+
+    fn ask_in_order(&self, deciding: &mut Deciding, flight: &[u8], end: Option<End>) -> Option<Decision> {
+        while let Some(rule) = self.rules.get(deciding.rule) {
+            match self.ask(rule, deciding, flight, end) {
+                Ruling::Matched(bytes) => {
+                    return Some(Decision {
+                        outcome: Outcome::Service(rule.service),
+                        reason: Reason::Match,
+                        deciding_bytes: bytes.max(deciding.floor),
+                    });
+                }
+                Ruling::Failed => {
+                    return Some(Decision {
+                        outcome: Outcome::Close,
+                        reason: Reason::PluginError,
+                        deciding_bytes: flight.len(),
+                    });
+                }
+                Ruling::Open => return None,
+                Ruling::Rejected(bytes) => {
+                    deciding.floor = deciding.floor.max(bytes);
+                    deciding.rule += 1;
+                    deciding.standings.clear();
+                    deciding.seen = 0;
+                }
+            }
+        }
+        Some(Decision { outcome: Outcome::Fallback, reason: Reason::NoMatch, deciding_bytes: deciding.floor })
+    }
+
+    /// Steps the matchers of `rule` over the bytes that they have not seen.
+    fn ask(&self, rule: &Rule, deciding: &mut Deciding, flight: &[u8], end: Option<End>) -> Ruling {
+        if deciding.standings.is_empty() {
+            deciding.standings.extend(rule.matchers.iter().map(|matcher| match matcher {
+                Matcher::Regex(regex) => regex.start(),
+                Matcher::Prefix(_) | Matcher::Classifier { .. } => Standing::Open(0),
+            }));
+        }
+        let (mut matched, mut rejected, mut open) = (None, 0, false);
+        for (index, matcher) in rule.matchers.iter().enumerate() {
+            let Some(mut standing) = deciding.standings.get(index).copied() else { break };
+            if let Standing::Open(state) = standing {
+                standing = match matcher {
+                    Matcher::Prefix(prefix) => prefix.step(flight, state as usize),
+                    Matcher::Regex(regex) => regex.step(flight, deciding.seen, state),
+                    Matcher::Classifier { slot, condition } => {
+                        match self.consult(*slot, &mut deciding.answers, flight, end) {
+                            Some(Answer::Match(facts)) if condition.holds(facts) => Standing::Matched(flight.len()),
+                            Some(Answer::Match(_) | Answer::Reject) => Standing::Rejected(flight.len()),
+                            Some(Answer::NeedMore(_)) => Standing::Open(0),
+                            Some(Answer::Fail) | None => return Ruling::Failed,
+                        }
+                    }
+                };
+            }
+            if let (Some(end), Standing::Open(state)) = (end, standing) {
+                standing = match matcher {
+                    Matcher::Regex(regex) if end == End::HalfClose && regex.matches_at_end(state) => {
+                        Standing::Matched(flight.len())
+                    }
+                    _ => Standing::Rejected(flight.len()),
+                };
+            }
+            if let Some(slot) = deciding.standings.get_mut(index) {
+                *slot = standing;
+            }
+            match standing {
+                Standing::Matched(bytes) => matched = Some(matched.map_or(bytes, |other: usize| other.min(bytes))),
+                Standing::Rejected(bytes) => rejected = rejected.max(bytes),
+                Standing::Open(_) => open = true,
+            }
+        }
+        deciding.seen = flight.len();
+        match matched {
+            Some(bytes) => Ruling::Matched(bytes),
+            None if open => Ruling::Open,
+            None => Ruling::Rejected(rejected),
+        }
+    }
+
+    /// Asks a classifier unless its last answer still holds: a verdict is final, and a hint says how long to wait.
+    fn consult<'a>(
+        &self,
+        slot: usize,
+        answers: &'a mut Vec<Option<Answer>>,
+        flight: &[u8],
+        end: Option<End>,
+    ) -> Option<&'a Answer> {
+        if answers.len() < self.classifiers.len() {
+            answers.resize(self.classifiers.len(), None);
+        }
+        let known = answers.get_mut(slot)?;
+        let stands = match known {
+            Some(Answer::NeedMore(total)) => end.is_none() && flight.len() < *total,
+            Some(_) => true,
+            None => false,
+        };
+        if !stands {
+            *known = Some(self.classifiers.get(slot)?.classify(flight, end));
+        }
+        known.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests;

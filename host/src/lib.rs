@@ -4,6 +4,7 @@
 //! (read, decide, act, relay). `router`, `matcher` and `decision` take bytes and return values: they do no I/O and read
 //! no clock.
 
+pub mod action;
 pub mod config;
 pub mod decision;
 pub mod matcher;

@@ -1,0 +1,3 @@
+//! What a decision leads to: opens the upstream, a socket or a program, that a connection is relayed to.
+
+pub mod exec;

@@ -13,8 +13,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{sleep, timeout};
 
 use super::diagnostics::Collector;
@@ -76,9 +76,7 @@ impl Child {
     /// No pidfd, or no runtime to watch it. The group has been killed then.
     pub(super) fn adopt(pid: Pid) -> io::Result<Self> {
         match watch(pid) {
-            Ok(pidfd) => {
-                Ok(Self { pid, pidfd, leader: Leader::Running, group_is_gone: false, diagnostics: None })
-            }
+            Ok(pidfd) => Ok(Self { pid, pidfd, leader: Leader::Running, group_is_gone: false, diagnostics: None }),
             Err(error) => {
                 // Nothing to do if that fails: a group that is gone needs no signal.
                 let _ = rustix::process::kill_process_group(pid, Signal::KILL);
@@ -134,6 +132,7 @@ impl Child {
     /// Sends SIGHUP to the group, after a while SIGTERM, after another while SIGKILL, and reaps the program.
     ///
     /// Returns as soon as nobody is left, at once if nobody is. A stopped process is continued so that it can react.
+    /// A dead process that was orphaned counts as long as process 1 has not reaped it, which a good one does at once.
     /// To give a program time to finish what it does after its client has left, wait for [`Child::exited`] first.
     ///
     /// # Errors
@@ -152,7 +151,9 @@ impl Child {
             }
         }
         self.signal(Signal::KILL);
-        match timeout(KILL_WAIT, self.gone()).await {
+        // Nobody survives that, so the rest of the group is not waited for.
+        self.group_is_gone = true;
+        match timeout(KILL_WAIT, self.exited()).await {
             Ok(status) => status,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the program cannot be killed")),
         }
@@ -189,10 +190,10 @@ impl Child {
             return;
         }
         // Where we are process 1, orphans of the group are ours to collect.
-        while let Ok(Some(_)) = rustix::process::waitid(
-            WaitId::Pgid(Some(self.pid)),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        ) {}
+        while let Ok(Some(_)) =
+            rustix::process::waitid(WaitId::Pgid(Some(self.pid)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+        {
+        }
         self.group_is_gone = sys::group_is_empty(self.pidfd.get_ref(), self.pid);
     }
 
@@ -218,7 +219,7 @@ fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     // Registering panics without a runtime.
     tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    AsyncFd::register_with_interest(pidfd, Interest::READABLE)
+    sys::register(pidfd, Interest::READABLE)
 }
 
 /// Whether our child `pid` has not exited yet; does not reap it.

@@ -14,6 +14,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
+use super::sys;
+
 /// Bytes of a line that are kept. A line of a log should fit on a screen or two.
 const LINE_MAX: usize = 1024;
 
@@ -38,7 +40,7 @@ pub(super) struct Collector(#[expect(dead_code, reason = "its drop is what count
 /// # Errors
 /// The runtime does not take the descriptor.
 pub(super) fn log(stderr: OwnedFd, service: &str, pid: u32) -> io::Result<Collector> {
-    let stderr = AsyncFd::register_with_interest(stderr, Interest::READABLE)?;
+    let stderr = sys::register(stderr, Interest::READABLE)?;
     let (collector, ended) = oneshot::channel();
     let log = Log { service: service.to_owned(), pid, lines: Lines::new(Instant::now()) };
     tokio::spawn(collect(stderr, ended, log));
@@ -102,7 +104,7 @@ fn write(service: &str, pid: u32, entry: Entry) {
 }
 
 /// One thing to log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// A line, escaped; `...` at its end says that it was cut.
     Line(String),
@@ -238,7 +240,10 @@ mod tests {
     #[test]
     fn control_characters_and_broken_utf8_are_shown_escaped() {
         assert_eq!(lines_of(&[b"\x1b[2J\ta\x00b\x07\xff\xc3\n"]), [line(r"\u{1b}[2J\ta\0b\u{7}\xff\xc3")]);
-        assert_eq!(lines_of(&["it's \"f\u{fc}nf\" \\ \u{202e}x".as_bytes()]), [line("it's \"f\u{fc}nf\" \\\\ \\u{202e}x")]);
+        assert_eq!(
+            lines_of(&["it's \"f\u{fc}nf\" \\ \u{202e}x".as_bytes()]),
+            [line("it's \"f\u{fc}nf\" \\\\ \\u{202e}x")]
+        );
     }
 
     #[test]

@@ -4,8 +4,23 @@
 //! (read, decide, act, relay). `router`, `matcher` and `decision` take bytes and return values: they do no I/O and read
 //! no clock.
 
-pub mod action;
+pub mod cli;
 pub mod config;
+pub mod server;
+
+pub mod limits;
+pub mod listener;
+
+pub mod connection;
+
 pub mod decision;
 pub mod matcher;
 pub mod router;
+
+pub mod action;
+pub mod relay;
+pub mod stream;
+
+mod buffer;
+pub mod log;
+mod sys;

@@ -1,2 +1,7 @@
-//! Placeholder, replaced by the commits that follow.
-fn main() {}
+//! The `portsplit` program: hands its arguments to `portsplit::cli` and returns its exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portsplit::cli::main()
+}

@@ -14,6 +14,7 @@ use crate::matcher::{Answer, Classifier, Fact, Matcher, Standing};
 pub struct Router {
     rules: Vec<Rule>,
     classifiers: Vec<Arc<dyn Classifier>>,
+    at_once: Option<Decision>,
 }
 
 /// A service and the ways to recognise it.
@@ -51,7 +52,14 @@ enum Ruling {
 impl Router {
     /// Makes a router that asks `rules` in this order; their classifier slots index `classifiers`.
     pub fn new(rules: Vec<Rule>, classifiers: Vec<Arc<dyn Classifier>>) -> Router {
-        Router { rules, classifiers }
+        let mut router = Router { rules, classifiers, at_once: None };
+        router.at_once = router.decide(&mut Deciding::default(), b"");
+        router
+    }
+
+    /// Returns the decision that needs no byte at all, if there is one, as when no service has to be told apart.
+    pub fn at_once(&self) -> Option<Decision> {
+        self.at_once
     }
 
     /// Returns the rules in the order in which they are asked.
@@ -194,6 +202,11 @@ impl Router {
         let stands = match known {
             Some(Answer::NeedMore(total)) => end.is_none() && flight.len() < *total,
             Some(_) => true,
+            // Nothing can be told from no byte.
+            None if flight.is_empty() && end.is_none() => {
+                *known = Some(Answer::NeedMore(1));
+                true
+            }
             None => false,
         };
         if !stands {

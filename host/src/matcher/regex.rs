@@ -304,7 +304,7 @@ fn hopeful_states(rows: &[[u32; 256]], at_end: &[bool]) -> Vec<bool> {
     let mut hopeful = vec![false; rows.len()];
     let mut queue: Vec<u32> = vec![MATCH];
     queue.extend((2..).zip(at_end).filter(|(_, end)| **end).map(|(state, _)| state));
-    let mut hope = |state: u32, hopeful: &mut Vec<bool>| match hopeful.get_mut((state as usize).wrapping_sub(2)) {
+    let hope = |state: u32, hopeful: &mut Vec<bool>| match hopeful.get_mut((state as usize).wrapping_sub(2)) {
         Some(seen) if !*seen => {
             *seen = true;
             true

@@ -1,0 +1,251 @@
+//! Binds addresses and accepts from them; what is accepted goes to `connection`.
+//!
+//! Every worker has a listening socket of its own for a TCP address, and the kernel spreads connections over them; a
+//! unix address has one queue that all workers accept from. Binding happens on the control thread, accepting on the
+//! workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use thiserror::Error;
+
+use crate::action::connect::internet_address;
+use crate::config::Address;
+use crate::sys;
+
+/// Connections that may wait to be accepted, per worker; the kernel's own limit (`net.core.somaxconn`) may be lower.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting pauses when the process has run out of something: short enough to recover unnoticed, long enough
+/// to cost nothing.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections accepted before other work of the worker gets a turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// An address that is listened on.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address with the real port.
+    pub address: Address,
+    /// One listening socket for each worker.
+    pub sockets: Vec<OwnedFd>,
+    /// The socket file to remove in the end.
+    pub file: Option<SocketFile>,
+}
+
+/// An address that could not be bound.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}: {reason}")]
+pub struct BindError {
+    /// The address as configured.
+    pub address: Address,
+    /// What went wrong and what to do about it.
+    pub reason: String,
+}
+
+/// Binds `address` once for each of `workers`.
+///
+/// # Errors
+/// Names the address and says what is in the way.
+pub fn bind(address: &Address, workers: usize) -> Result<Bound, BindError> {
+    let result = match address {
+        Address::Tcp(address) => bind_tcp(*address, workers).map_err(|error| explain(error.into(), *address)),
+        Address::Unix(path) => bind_unix(path, workers),
+    };
+    result.map_err(|reason| BindError { address: address.clone(), reason })
+}
+
+fn explain(error: io::Error, address: SocketAddr) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => format!("; `ss -ltnp 'sport = :{}'` shows who has it", address.port()),
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has this address".to_owned(),
+        _ => String::new(),
+    };
+    format!("{error}{hint}")
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize) -> Result<Bound, Errno> {
+    // The first socket binds without SO_REUSEPORT, so that an address that any other process listens on is an error
+    // even if that process would share it. Sharing starts afterwards, among our own.
+    let first = new_tcp_socket(address)?;
+    rustix::net::bind(&first, &address)?;
+    sockopt::set_socket_reuseport(&first, true)?;
+    let name = rustix::net::getsockname(&first)?;
+    let actual = SocketAddr::try_from(name).unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        let socket = new_tcp_socket(actual)?;
+        sockopt::set_socket_reuseport(&socket, true)?;
+        rustix::net::bind(&socket, &actual)?;
+        sockets.push(socket);
+    }
+    for socket in &sockets {
+        rustix::net::listen(socket, BACKLOG)?;
+    }
+    Ok(Bound { address: Address::Tcp(actual), sockets, file: None })
+}
+
+fn new_tcp_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = new_socket(family)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    // Accepted sockets inherit these.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    Ok(socket)
+}
+
+fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
+}
+
+fn bind_unix(path: &Path, workers: usize) -> Result<Bound, String> {
+    let address =
+        SocketAddrUnix::new(path).map_err(|_| "the path is longer than a socket address can be".to_owned())?;
+    let failed = |error: Errno| io::Error::from(error).to_string();
+    let socket = new_socket(AddressFamily::UNIX).map_err(failed)?;
+    match rustix::net::bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) => {
+            remove_stale(path, &address)?;
+            rustix::net::bind(&socket, &address).map_err(failed)?;
+        }
+        bound => bound.map_err(failed)?,
+    }
+    let file = SocketFile::of(path).map_err(|error| error.to_string())?;
+    // Nobody can connect before `listen`, so there is no moment at which the mode is too wide.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| error.to_string())?;
+    rustix::net::listen(&socket, BACKLOG).map_err(failed)?;
+    let mut sockets = Vec::new();
+    for _ in 1..workers {
+        sockets.push(socket.try_clone().map_err(|error| error.to_string())?);
+    }
+    sockets.push(socket);
+    Ok(Bound { address: Address::Unix(path.to_owned()), sockets, file: Some(file) })
+}
+
+/// Removes a socket file that no process listens on; anything else stays.
+fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), String> {
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.file_type().is_socket() {
+        return Err("there is a file with this name that is not a socket; remove it or choose another path".to_owned());
+    }
+    let probe = new_socket(AddressFamily::UNIX).map_err(|error| io::Error::from(error).to_string())?;
+    match rustix::net::connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(|error| error.to_string()),
+        Ok(()) | Err(Errno::AGAIN) => Err("another process listens on this socket".to_owned()),
+        Err(error) => Err(io::Error::from(error).to_string()),
+    }
+}
+
+/// A socket file that we made; dropping it removes it, unless the name belongs to another file by now.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<SocketFile> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(SocketFile { path: std::path::absolute(path)?, identity: (metadata.dev(), metadata.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Ok(metadata) = std::fs::symlink_metadata(&self.path)
+            && (metadata.dev(), metadata.ino()) == self.identity
+        {
+            // A folder that we may not write to any more, after giving up root, keeps the file: the next start finds
+            // it stale and replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Who connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An internet address.
+    Tcp(SocketAddr),
+    /// Somebody on this machine.
+    Unix,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+/// Accepts from `socket` for ever and hands every connection to `serve`.
+///
+/// No error ends it: what concerns one connection is skipped, and when the process has run out of descriptors or memory
+/// it pauses and tries again.
+///
+/// # Errors
+/// Fails only if the reactor cannot take the socket.
+pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, Peer)) -> io::Result<()> {
+    let listener = sys::watch(socket)?;
+    let mut warned: Option<tokio::time::Instant> = None;
+    loop {
+        let mut ready = listener.readable().await?;
+        for _ in 0..ACCEPT_BATCH {
+            match accept_one(listener.get_ref().as_fd()) {
+                Ok((socket, peer)) => serve(socket, peer),
+                Err(Errno::AGAIN) => {
+                    ready.clear_ready();
+                    break;
+                }
+                // These say that the one connection at hand has failed before it was accepted.
+                Err(
+                    Errno::CONNABORTED
+                    | Errno::INTR
+                    | Errno::PROTO
+                    | Errno::NETDOWN
+                    | Errno::NOPROTOOPT
+                    | Errno::HOSTDOWN
+                    | Errno::NONET
+                    | Errno::HOSTUNREACH
+                    | Errno::OPNOTSUPP
+                    | Errno::NETUNREACH
+                    | Errno::PERM
+                    | Errno::TIMEDOUT,
+                ) => {}
+                Err(error) => {
+                    let now = tokio::time::Instant::now();
+                    if warned.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
+                        warned = Some(now);
+                        let error = io::Error::from(error);
+                        tracing::warn!(listener = name, %error, "cannot accept for now");
+                    }
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    break;
+                }
+            }
+        }
+        drop(ready);
+        tokio::task::yield_now().await;
+    }
+}
+
+fn accept_one(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Peer), Errno> {
+    let (socket, address) = rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    Ok((socket, address.and_then(internet_address).map_or(Peer::Unix, Peer::Tcp)))
+}

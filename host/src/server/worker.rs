@@ -1,0 +1,164 @@
+//! One thread that accepts connections and serves them to their end; a connection never leaves its thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
+
+use crate::connection::{self, Plan};
+use crate::listener::{self, Peer};
+use crate::log::Throttle;
+
+/// Threads per worker for what blocks, which is looking up names: enough for the lookups of a second, few enough that a
+/// dead resolver does not fill memory with stacks.
+const BLOCKING_THREADS: usize = 16;
+
+/// What the control thread asks of a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept from this socket too.
+    Listen { id: u64, socket: OwnedFd, plan: Arc<Plan> },
+    /// Serve what is accepted from now on by another plan.
+    Replace { id: u64, plan: Arc<Plan> },
+    /// Accept no more from this listener.
+    Close { id: u64 },
+    /// Accept no more at all and end what is undecided.
+    Drain,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a worker thread.
+    ///
+    /// # Errors
+    /// Fails if the system has no thread or no reactor left.
+    pub(crate) fn start(number: usize) -> io::Result<Worker> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
+        let (commands, received) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            LocalSet::new().block_on(&runtime, obey(received));
+            // A lookup that hangs must not hold up the end.
+            runtime.shutdown_timeout(Duration::ZERO);
+        })?;
+        Ok(Worker { commands, thread })
+    }
+
+    /// Passes a command on; a worker that is gone has nothing to do any more.
+    pub(crate) fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// Cuts all connections of the worker and waits for its end.
+    pub(crate) fn stop(self) {
+        drop(self.commands);
+        if self.thread.join().is_err() {
+            tracing::error!("a worker thread has panicked");
+        }
+    }
+}
+
+/// Tells undecided connections that the server stops.
+#[derive(Debug, Default)]
+pub(crate) struct Leaving {
+    left: Cell<bool>,
+    notify: Notify,
+}
+
+impl Leaving {
+    /// Resolves when the server stops.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub(crate) async fn wait(&self) {
+        while !self.left.get() {
+            self.notify.notified().await;
+        }
+    }
+
+    fn leave(&self) {
+        self.left.set(true);
+        self.notify.notify_waiters();
+    }
+}
+
+/// A listener that this worker accepts from.
+struct Accepting {
+    plan: Rc<RefCell<Arc<Plan>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn obey(mut commands: mpsc::UnboundedReceiver<Command>) {
+    let leaving = Rc::new(Leaving::default());
+    let mut listeners: HashMap<u64, Accepting> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen { id, socket, plan } => {
+                listeners.insert(id, start_accepting(socket, plan, Rc::clone(&leaving)));
+            }
+            Command::Replace { id, plan } => {
+                if let Some(accepting) = listeners.get(&id) {
+                    accepting.plan.replace(plan);
+                }
+            }
+            Command::Close { id } => {
+                listeners.remove(&id);
+            }
+            Command::Drain => {
+                listeners.clear();
+                leaving.leave();
+            }
+        }
+    }
+}
+
+fn start_accepting(socket: OwnedFd, plan: Arc<Plan>, leaving: Rc<Leaving>) -> Accepting {
+    static FULL: Throttle = Throttle::new(Duration::from_secs(1));
+    let name = plan.listener.clone();
+    let plan = Rc::new(RefCell::new(plan));
+    let current = Rc::clone(&plan);
+    let serve = move |socket: OwnedFd, peer: Peer| {
+        let plan = Arc::clone(&current.borrow());
+        let address = match peer {
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix => None,
+        };
+        match plan.counters.admit(&plan.config.limits, address) {
+            Ok(permit) => {
+                spawn_local(connection::serve(socket, peer, plan, permit, Rc::clone(&leaving)));
+            }
+            Err(limit) => {
+                if let Some(unlogged) = FULL.pass() {
+                    tracing::warn!(%peer, listener = plan.listener, %limit, unlogged, "limit reached; closed at accept");
+                }
+            }
+        }
+    };
+    let task = spawn_local(async move {
+        if let Err(error) = listener::accept(socket, &name, serve).await {
+            tracing::error!(listener = name, %error, "accepting has failed");
+        }
+    });
+    Accepting { plan, task: task.abort_handle() }
+}

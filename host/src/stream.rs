@@ -1,0 +1,209 @@
+//! The two ends of a relay: a socket, a program's pipes or its terminal, read and written without blocking.
+//!
+//! All of them are plain file descriptors registered with the worker's reactor. This file knows how each kind says
+//! "no more bytes" and "aborted"; what to do about it is the relay's business.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::net::{Shutdown, sockopt};
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use crate::action::exec::pty_end_of_input;
+use crate::sys;
+
+/// One end of a relay.
+#[derive(Debug)]
+pub struct Stream {
+    kind: Kind,
+    /// Makes dropping the stream visible to the peer as an abort, so that cut-off data never looks complete.
+    reset_on_drop: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(AsyncFd<OwnedFd>),
+    Unix(AsyncFd<OwnedFd>),
+    Pipes { input: Option<AsyncFd<OwnedFd>>, output: AsyncFd<OwnedFd> },
+    Terminal(Terminal),
+}
+
+/// Our side of a terminal, and what it takes to end its input.
+#[derive(Debug)]
+struct Terminal {
+    master: AsyncFd<OwnedFd>,
+    /// The last byte written to it, on which the way to end its input depends.
+    last: Cell<Option<u8>>,
+    /// What is left to write to end its input, once that has begun.
+    ending: Option<Vec<u8>>,
+}
+
+impl Stream {
+    /// Takes a connected, non-blocking TCP socket.
+    ///
+    /// # Errors
+    /// Fails if the reactor cannot take another descriptor.
+    pub fn tcp(socket: OwnedFd) -> io::Result<Stream> {
+        Ok(Stream::new(Kind::Tcp(sys::watch(socket)?)))
+    }
+
+    /// Takes a connected, non-blocking unix stream socket.
+    ///
+    /// # Errors
+    /// As for [`Stream::tcp`].
+    pub fn unix(socket: OwnedFd) -> io::Result<Stream> {
+        Ok(Stream::new(Kind::Unix(sys::watch(socket)?)))
+    }
+
+    /// Takes our ends of a program's standard input and output.
+    ///
+    /// # Errors
+    /// As for [`Stream::tcp`].
+    pub fn pipes(input: OwnedFd, output: OwnedFd) -> io::Result<Stream> {
+        Ok(Stream::new(Kind::Pipes { input: Some(sys::watch(input)?), output: sys::watch(output)? }))
+    }
+
+    /// Takes our side of a program's terminal.
+    ///
+    /// # Errors
+    /// As for [`Stream::tcp`].
+    pub fn terminal(master: OwnedFd) -> io::Result<Stream> {
+        let master = sys::watch(master)?;
+        Ok(Stream::new(Kind::Terminal(Terminal { master, last: Cell::new(None), ending: None })))
+    }
+
+    fn new(kind: Kind) -> Stream {
+        Stream { kind, reset_on_drop: false }
+    }
+
+    /// Reads what is there, at most `buf.len()` bytes; 0 is the end.
+    ///
+    /// # Errors
+    /// Whatever the kernel reports, such as `ConnectionReset`.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let fd = match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Terminal(Terminal { master: fd, .. }) => fd,
+            Kind::Pipes { output, .. } => output,
+        };
+        loop {
+            let mut guard = ready!(fd.poll_read_ready(cx))?;
+            match rustix::io::read(fd.as_fd(), &mut *buf) {
+                Ok(bytes) => {
+                    // A short read has emptied the queue: wait for the next event instead of asking again. The end of
+                    // the stream is not lost by this, since the reactor keeps it apart from readiness.
+                    if 0 < bytes && bytes < buf.len() {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+                // A terminal whose program side is closed by all reports an I/O error, which is its end.
+                Err(rustix::io::Errno::IO) if matches!(self.kind, Kind::Terminal(_)) => {
+                    return Poll::Ready(Ok(0));
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Writes as much of `buf` as fits now, at least one byte.
+    ///
+    /// # Errors
+    /// Whatever the kernel reports, such as `BrokenPipe`.
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let fd = match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Terminal(Terminal { master: fd, .. }) => fd,
+            Kind::Pipes { input: Some(fd), .. } => fd,
+            Kind::Pipes { input: None, .. } => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        let mut guard: Option<AsyncFdReadyGuard<'_, OwnedFd>> = None;
+        loop {
+            // There is nearly always room, so ask the kernel before the reactor.
+            match rustix::io::write(fd.as_fd(), buf) {
+                Ok(bytes) => {
+                    if let Kind::Terminal(terminal) = &self.kind {
+                        terminal.last.set(bytes.checked_sub(1).and_then(|last| buf.get(last)).copied());
+                    }
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::AGAIN) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+            if let Some(mut guard) = guard.take() {
+                guard.clear_ready();
+            }
+            guard = Some(ready!(fd.poll_write_ready(cx))?);
+        }
+    }
+
+    /// Says that no more bytes will be written: half-closes a socket, closes a pipe, ends a terminal's input.
+    ///
+    /// # Errors
+    /// Whatever the kernel reports; a peer that is gone already is none.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => match rustix::net::shutdown(fd.as_fd(), Shutdown::Write) {
+                Err(rustix::io::Errno::NOTCONN) | Ok(()) => Poll::Ready(Ok(())),
+                Err(error) => Poll::Ready(Err(error.into())),
+            },
+            Kind::Pipes { input, .. } => {
+                *input = None;
+                Poll::Ready(Ok(()))
+            }
+            Kind::Terminal(terminal) => {
+                let mut ending = terminal
+                    .ending
+                    .take()
+                    .unwrap_or_else(|| pty_end_of_input(terminal.master.get_ref(), terminal.last.get()));
+                while !ending.is_empty() {
+                    match self.poll_write(cx, &ending) {
+                        Poll::Ready(Ok(bytes)) => drop(ending.drain(..bytes.min(ending.len()))),
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Pending => {
+                            if let Kind::Terminal(terminal) = &mut self.kind {
+                                terminal.ending = Some(ending);
+                            }
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Returns how many bytes the peer has not acknowledged yet; only TCP can tell.
+    pub fn unacknowledged_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Tcp(fd) => sys::unacknowledged_bytes(fd.as_fd()),
+            Kind::Unix(_) | Kind::Pipes { .. } | Kind::Terminal(_) => 0,
+        }
+    }
+
+    /// Chooses whether dropping the stream aborts it (TCP: RST) or closes it.
+    pub fn reset_on_drop(&mut self, reset: bool) {
+        self.reset_on_drop = reset;
+    }
+
+    /// Returns the socket, if it is one.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => Some(fd.as_fd()),
+            Kind::Pipes { .. } | Kind::Terminal(_) => None,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (true, Kind::Tcp(fd)) = (self.reset_on_drop, &self.kind) {
+            // A socket that cannot be told to abort is closed all the same.
+            let _ = sockopt::set_socket_linger(fd.as_fd(), Some(Duration::ZERO));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The few system calls that no safe wrapper has.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use tokio::io::unix::AsyncFd;
+
+/// Returns how many bytes of a socket's output the peer has not acknowledged yet; 0 where the kernel cannot tell.
+pub(crate) fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the length of the borrow, and TIOCOUTQ writes one int to the given address.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Gives up the group and user of the whole process, for good; `user` last, since it takes the right to do the rest.
+///
+/// # Errors
+/// Whatever the kernel reports, such as `PermissionDenied` without the right to become somebody else.
+pub(crate) fn become_identity(user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    if let Some(group) = group {
+        // SAFETY: `setgroups` reads one group id from the given address; the C library applies it to all threads.
+        check(unsafe { libc::setgroups(1, &raw const group) })?;
+        // SAFETY: takes three integers.
+        check(unsafe { libc::setresgid(group, group, group) })?;
+    }
+    if let Some(user) = user {
+        // SAFETY: takes three integers.
+        check(unsafe { libc::setresuid(user, user, user) })?;
+    }
+    Ok(())
+}
+
+/// Registers an open descriptor with the reactor of the current worker, for reading and writing.
+///
+/// # Errors
+/// Fails if the reactor cannot take another descriptor.
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` always names the same open descriptor, and `AsyncFd` owns it until it is taken out again.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}

@@ -142,6 +142,7 @@ impl Child {
     /// # Cancel safety
     /// A dropped future kills the group with SIGKILL.
     pub async fn end_with(mut self, policy: EndPolicy) -> io::Result<ExitStatus> {
+        self.reap();
         self.check_group();
         for (signal, grace) in [(Signal::HUP, policy.hangup), (Signal::TERM, policy.terminate)] {
             self.signal(signal);
@@ -218,7 +219,10 @@ impl Drop for Child {
 fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     // Registering panics without a runtime.
     tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("it cannot be watched, which takes a pidfd (Linux 5.3): {error}"))
+    })?;
     sys::register(pidfd, Interest::READABLE)
 }
 

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::ptr;
 use std::sync::Once;
 
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,8 +37,8 @@ pub(super) fn set_up_child(command: &mut Command, on_terminal: bool) {
         if rustix::process::getppid() != Some(parent) {
             return Err(rustix::io::Errno::SRCH.into());
         }
+        close_on_exec_from_3()?;
         let files = rustix::process::getrlimit(Resource::Nofile);
-        close_on_exec_from_3(files.current)?;
         let current = Some(files.current.map_or(OPEN_FILES, |current| current.min(OPEN_FILES)));
         rustix::process::setrlimit(Resource::Nofile, Rlimit { current, maximum: files.maximum })?;
         reset_signals()
@@ -52,19 +53,24 @@ pub(super) fn set_up_child(command: &mut Command, on_terminal: bool) {
 
 /// Marks every descriptor above 2 to be closed by exec. They stay open until then, because the standard library
 /// reports a failing exec through one of them.
-fn close_on_exec_from_3(limit: Option<u64>) -> io::Result<()> {
+fn close_on_exec_from_3() -> io::Result<()> {
     let first: libc::c_uint = 3;
     // SAFETY: the call takes three integers and touches no memory.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 {
         return Ok(());
     }
-    // Linux before 5.11, or a filter that does not know the call: one by one, up to the limit. Descriptors above it,
-    // opened before the limit was lowered, would be missed; everything of ours is close-on-exec anyway.
-    let end = limit.and_then(|limit| libc::c_int::try_from(limit).ok()).unwrap_or(libc::c_int::MAX);
-    for fd in 3..end {
-        // SAFETY: the call takes integers; a descriptor that is not open is refused with EBADF.
-        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // Linux before 5.11, or a filter that does not know the call: one by one, as /proc lists them.
+    let list = rustix::fs::open(c"/proc/self/fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&list, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let number = entry.file_name().to_str().ok().and_then(|name| name.parse::<libc::c_int>().ok());
+        if let Some(fd @ 3..) = number {
+            // SAFETY: the call takes integers; a descriptor that is not open is refused with EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
     }
     Ok(())
 }

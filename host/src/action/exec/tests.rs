@@ -130,9 +130,10 @@ async fn wait_for(mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until no process has this id: one that was killed but is not ours to reap takes a moment.
-fn assert_vanishes(pid: &str) {
-    wait_until(|| !exists(pid));
+/// Waits until a process is dead. Process 1 may take its time to reap it where it was an orphan.
+fn assert_dies(pid: &str) {
+    let stat = format!("/proc/{pid}/stat");
+    wait_until(|| std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
 }
 
 /// Runs the calling test alone in a process of its own, in which this returns true.

@@ -144,15 +144,15 @@ fn failing_to_start_leaves_nothing_behind() {
         };
         for program in [program(&["sleep", "1000"]), shell_on_pty("sleep 1000")] {
             let mut failures = 0;
-            for free in 0..24 {
-                set(Some(before as u64 + free));
+            for limit in 0..64 {
+                set(Some(limit));
                 let started = spawn(&program, &CONTEXT);
                 set(files.current);
                 failures += u32::from(started.is_err());
                 drop(started);
                 tokio::task::yield_now().await;
             }
-            assert!((3..24).contains(&failures), "{failures}");
+            assert!((3..64).contains(&failures), "{failures}");
         }
         wait_for_no_children();
         assert_eq!(open_descriptors(), before);

@@ -3,11 +3,32 @@
 //! `raw` mirrors the TOML file without logic; `resolve` turns it into the types of this file and reports everything
 //! that is wrong at once, with file, line and column (`error`). Nothing here opens a socket or reads a clock.
 
+mod raw;
+
+mod fields;
+mod schema;
+
+mod resolve;
+
+mod address;
+mod escape;
+mod identity;
+mod listeners;
+mod services;
+mod settings;
+mod units;
+
+mod lint;
+
+mod error;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::error::{ConfigErrors, Problem, Severity, render_all, stderr_takes_colour};
+pub use self::escape::escape;
 use crate::router::Router;
 
 /// Everything one configuration file says, checked and compiled.
@@ -61,6 +82,10 @@ pub struct Identity {
 pub struct Listener {
     /// The address as a socket needs it.
     pub address: Address,
+    /// Permission bits of a unix socket's file; without meaning for other addresses.
+    pub mode: u32,
+    /// How many connections the kernel keeps until they are accepted; 1 to 65535.
+    pub backlog: u32,
     /// Decides among the services of this listener; service numbers index [`Config::services`].
     pub router: Arc<Router>,
 }
@@ -167,11 +192,5 @@ impl std::fmt::Display for Target {
             Target::Host(name, port) => write!(f, "{name}:{port}"),
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-impl Config {
-    /// tmp
-    pub fn load(_: &std::path::Path) -> Result<Config, std::io::Error> {
-        Err(std::io::ErrorKind::Other.into())
     }
 }

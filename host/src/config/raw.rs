@@ -1,0 +1,276 @@
+//! The configuration as written: each key with its place, no defaults and no meaning yet.
+//!
+//! `resolve` turns it into the valid [`Config`](super::Config). Unknown keys and wrong types are reported while this is
+//! read; a field that could not be read is absent here.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error as TomlError};
+
+use super::error::{Reporter, Span, printable};
+use super::fields::{Fields, type_name};
+use super::schema;
+
+/// One configuration file.
+#[derive(Debug, Default)]
+pub(super) struct RawConfig {
+    /// Addresses in file order; `None` if the key is absent.
+    pub(super) listen: Option<Spanned<Vec<RawListener>>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) max_first_flight: Option<Spanned<String>>,
+    pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) max_undecided: Option<Spanned<i64>>,
+    pub(super) max_connections_per_source: Option<Spanned<i64>>,
+    pub(super) connect_timeout: Option<Spanned<String>>,
+    pub(super) idle_timeout: Option<Spanned<String>>,
+    pub(super) half_close_timeout: Option<Spanned<String>>,
+    pub(super) drain_timeout: Option<Spanned<String>>,
+    pub(super) workers: Option<Spanned<i64>>,
+    pub(super) pid_file: Option<Spanned<String>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) group: Option<Spanned<String>>,
+    pub(super) log: RawLog,
+    pub(super) services: Vec<RawService>,
+    /// Whether `listen` was attempted, even under a mistyped key: its absence is then no second error.
+    pub(super) listen_attempted: bool,
+    /// Whether all services could be seen; if not, a reference to an unknown one is no error of its own.
+    pub(super) services_complete: bool,
+}
+
+/// One address, as a string or as a `[[listen]]` table.
+#[derive(Debug)]
+pub(super) struct RawListener {
+    /// The address, or where it is missing.
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) services: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) backlog: Option<Spanned<i64>>,
+}
+
+/// The table `[log]`.
+#[derive(Debug, Default)]
+pub(super) struct RawLog {
+    pub(super) level: Option<Spanned<String>>,
+    pub(super) format: Option<Spanned<String>>,
+}
+
+/// One `[[service]]`.
+#[derive(Debug)]
+pub(super) struct RawService {
+    /// The header of the table.
+    pub(super) span: Span,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) prefix: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) regex: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) connect: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) exec: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) pty: Option<Spanned<bool>>,
+    pub(super) echo: Option<Spanned<bool>>,
+    pub(super) close: Option<Spanned<bool>>,
+    /// Where the keys of matchers stand, also of those that could not be read.
+    pub(super) matcher_keys: Vec<(&'static str, Span)>,
+    /// Where the keys of actions stand, also of those that could not be read.
+    pub(super) action_keys: Vec<(&'static str, Span)>,
+    /// Keys that are missing but were attempted, so that their absence has been explained.
+    pub(super) name_attempted: bool,
+    pub(super) matcher_attempted: bool,
+    pub(super) action_attempted: bool,
+}
+
+const MATCHERS: [&str; 2] = ["prefix", "regex"];
+const ACTIONS: [&str; 3] = ["connect", "exec", "close"];
+
+impl RawConfig {
+    /// Reads the text that `reporter` holds. `None` if its structure is broken; the reporter knows why.
+    pub(super) fn read(reporter: &mut Reporter) -> Option<Self> {
+        let text = reporter.text().to_owned();
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        let broken = report_syntax(&errors, reporter);
+        (!broken).then(|| Self::from_table(document.get_ref(), reporter))
+    }
+
+    fn from_table(table: &DeTable<'_>, reporter: &mut Reporter) -> Self {
+        let fields = Fields::open(&schema::ROOT, table, reporter);
+        Self {
+            listen: fields.value("listen").and_then(|value| read_listeners(value, reporter)),
+            timeout: fields.quantity("timeout", "s", reporter),
+            max_first_flight: fields.quantity("max_first_flight", "KiB", reporter),
+            max_connections: fields.number("max_connections", reporter),
+            max_undecided: fields.number("max_undecided", reporter),
+            max_connections_per_source: fields.number("max_connections_per_source", reporter),
+            connect_timeout: fields.quantity("connect_timeout", "s", reporter),
+            idle_timeout: fields.quantity("idle_timeout", "s", reporter),
+            half_close_timeout: fields.quantity("half_close_timeout", "s", reporter),
+            drain_timeout: fields.quantity("drain_timeout", "s", reporter),
+            workers: fields.number("workers", reporter),
+            pid_file: fields.text("pid_file", "\"/run/portsplit.pid\"", reporter),
+            user: fields.text("user", "\"nobody\"", reporter),
+            group: fields.text("group", "\"nogroup\"", reporter),
+            log: fields.value("log").map(|value| RawLog::read(value, reporter)).unwrap_or_default(),
+            services: fields.value("service").map(|value| read_services(value, reporter)).unwrap_or_default(),
+            listen_attempted: fields.is_attempted("listen"),
+            services_complete: fields.key_span("service").is_some() || !fields.is_attempted("service"),
+        }
+    }
+}
+
+impl RawListener {
+    fn from_address(address: Spanned<String>) -> Self {
+        Self { address: Some(address), services: None, mode: None, backlog: None }
+    }
+
+    fn from_table(table: &DeTable<'_>, span: Span, reporter: &mut Reporter) -> Self {
+        let fields = Fields::open(&schema::LISTEN, table, reporter);
+        let address = fields.text("address", "\"0.0.0.0:443\"", reporter);
+        if !fields.is_attempted("address") {
+            reporter
+                .error(span, "this [[listen]] has no `address`")
+                .help_with("add one, such as `address = \"0.0.0.0:443\"`");
+        }
+        Self {
+            address,
+            services: fields.texts("services", "[\"web\", \"ssh\"]", reporter),
+            mode: fields.text("mode", "\"0600\"", reporter),
+            backlog: fields.number("backlog", reporter),
+        }
+    }
+}
+
+impl RawLog {
+    fn read(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Self {
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = type_name(value.get_ref());
+            let error = reporter.error(value.span(), format!("`log` needs a table, not {found}"));
+            error.help_with("write `[log]` on a line of its own and `level = \"info\"` below it");
+            return Self::default();
+        };
+        let fields = Fields::open(&schema::LOG, table, reporter);
+        Self { level: fields.text("level", "\"info\"", reporter), format: fields.text("format", "\"text\"", reporter) }
+    }
+}
+
+impl RawService {
+    fn read(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Option<Self> {
+        let DeValue::Table(table) = value.get_ref() else {
+            report_no_service_table(value, reporter);
+            return None;
+        };
+        let fields = Fields::open(&schema::SERVICE, table, reporter);
+        let spans = |keys: &[&'static str]| -> Vec<(&'static str, Span)> {
+            keys.iter().filter_map(|key| Some((*key, fields.key_span(key)?))).collect()
+        };
+        // A key of a version to come may well be this service's matcher: its refusal is enough.
+        let later = table.keys().any(|key| schema::SERVICE.unavailable.contains(&key.get_ref().as_ref()));
+        Some(Self {
+            span: value.span(),
+            name: fields.text("name", "\"ssh\"", reporter),
+            prefix: fields.texts("prefix", "'SSH-'", reporter),
+            regex: fields.texts("regex", "'^GET '", reporter),
+            connect: fields.texts("connect", "\"127.0.0.1:22\"", reporter),
+            exec: read_exec(&fields, reporter),
+            pty: fields.boolean("pty", reporter),
+            echo: fields.boolean("echo", reporter),
+            close: fields.boolean("close", reporter),
+            matcher_keys: spans(&MATCHERS),
+            action_keys: spans(&ACTIONS),
+            name_attempted: fields.is_attempted("name"),
+            matcher_attempted: later || MATCHERS.iter().any(|key| fields.is_attempted(key)),
+            action_attempted: ACTIONS.iter().any(|key| fields.is_attempted(key)),
+        })
+    }
+}
+
+/// Reads `exec`, which is always a list: one string would leave open whether a shell splits it.
+fn read_exec(fields: &Fields<'_>, reporter: &mut Reporter) -> Option<Spanned<Vec<Spanned<String>>>> {
+    let value = fields.value("exec")?;
+    if let DeValue::String(command) = value.get_ref() {
+        let words: Vec<String> = command.split_whitespace().map(|word| format!("\"{}\"", printable(word))).collect();
+        reporter
+            .error(value.span(), "`exec` needs a list of the program and its arguments, not a string")
+            .help_with(format!("write [{}]; no shell takes part", words.join(", ")));
+        return None;
+    }
+    fields.texts("exec", "[\"/bin/cat\", \"-u\"]", reporter)
+}
+
+fn read_listeners(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Option<Spanned<Vec<RawListener>>> {
+    let mut listeners = Vec::new();
+    let mut read_one = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(address) => {
+            listeners.push(RawListener::from_address(Spanned::new(item.span(), address.clone().into_owned())));
+        }
+        DeValue::Table(table) => listeners.push(RawListener::from_table(table, item.span(), reporter)),
+        other => {
+            let found = type_name(other);
+            let help = match other {
+                DeValue::Integer(port) => format!("write \"0.0.0.0:{0}\" or \"[::]:{0}\"", port.as_str()),
+                _ => "write it like [\"0.0.0.0:443\", \"[::]:443\"], or as [[listen]] tables".to_owned(),
+            };
+            reporter.error(item.span(), format!("`listen` needs addresses, not {found}")).help_with(help);
+        }
+    };
+    match value.get_ref() {
+        DeValue::Array(list) => list.iter().for_each(&mut read_one),
+        // `[listen]` for `[[listen]]`: one listener is what was meant.
+        _ => read_one(value),
+    }
+    Some(Spanned::new(value.span(), listeners))
+}
+
+fn read_services(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Vec<RawService> {
+    match value.get_ref() {
+        DeValue::Array(list) => list.iter().filter_map(|item| RawService::read(item, reporter)).collect(),
+        _ => {
+            report_no_service_table(value, reporter);
+            Vec::new()
+        }
+    }
+}
+
+fn report_no_service_table(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) {
+    let found = match value.get_ref() {
+        DeValue::Table(_) => "one table",
+        other => type_name(other),
+    };
+    reporter
+        .error(value.span(), format!("`service` needs a list of tables, not {found}"))
+        .help_with("write `[[service]]`, with two brackets, above the keys of each service");
+}
+
+/// Reports what is no TOML, in our words where they say more, and tells whether the structure is lost.
+fn report_syntax(errors: &[TomlError], reporter: &mut Reporter) -> bool {
+    let mut broken = false;
+    let mut last_line = 0;
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        let line = reporter.line(&span);
+        let message = error.message();
+        let written = printable(reporter.snippet(&span));
+        let structural = !(message.starts_with("string values must be quoted")
+            || message.starts_with("missing escaped value")
+            || message.starts_with("duplicate key"));
+        broken |= structural;
+        // What follows on a line is mostly an echo of its first error.
+        if line == last_line {
+            continue;
+        }
+        last_line = line;
+        if message.starts_with("string values must be quoted") {
+            reporter.error(span, format!("`{written}` has no quotes")).help_with(format!("write \"{written}\""));
+        } else if message.starts_with("missing escaped value") {
+            reporter
+                .error(span, "this escape does not exist in double quotes")
+                .help_with(r"write the text in single quotes, '...': prefixes and regexes have escapes of their own");
+        } else if message.starts_with("duplicate key") {
+            let help = match written.as_str() {
+                "service" => "write `[[service]]`, with two brackets, for each service".to_owned(),
+                "listen" => "write either `listen = [...]` or `[[listen]]` tables".to_owned(),
+                _ => "keep one of the two".to_owned(),
+            };
+            reporter.error(span, format!("`{written}` is set twice")).help_with(help);
+        } else {
+            let message = message.replace('\n', ", ");
+            reporter.error(span, format!("this is not TOML: {message}"));
+        }
+    }
+    broken
+}

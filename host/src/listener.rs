@@ -16,11 +16,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use thiserror::Error;
 
 use crate::action::connect::internet_address;
-use crate::config::Address;
+use crate::config::{Address, Listener};
 use crate::sys;
-
-/// Connections that may wait to be accepted, per worker; the kernel's own limit (`net.core.somaxconn`) may be lower.
-const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when the process has run out of something: short enough to recover unnoticed, long enough
 /// to cost nothing.
@@ -50,19 +47,20 @@ pub struct BindError {
     pub reason: String,
 }
 
-/// Binds `address` once for each of `workers`.
+/// Binds the address of `listener` once for each of `workers`.
 ///
 /// # Errors
 /// Names the address and says what is in the way.
-pub fn bind(address: &Address, workers: usize) -> Result<Bound, BindError> {
-    let result = match address {
-        Address::Tcp(address) => bind_tcp(*address, workers).map_err(|error| explain(error.into(), *address)),
-        Address::Unix(path) => bind_unix(path, workers),
+pub fn bind(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
+    let backlog = i32::try_from(listener.backlog).unwrap_or(i32::MAX);
+    let result = match &listener.address {
+        Address::Tcp(address) => bind_tcp(*address, backlog, workers).map_err(|error| explain(&error.into(), *address)),
+        Address::Unix(path) => bind_unix(path, listener.mode, backlog, workers),
     };
-    result.map_err(|reason| BindError { address: address.clone(), reason })
+    result.map_err(|reason| BindError { address: listener.address.clone(), reason })
 }
 
-fn explain(error: io::Error, address: SocketAddr) -> String {
+fn explain(error: &io::Error, address: SocketAddr) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => format!("; `ss -ltnp 'sport = :{}'` shows who has it", address.port()),
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
@@ -74,7 +72,7 @@ fn explain(error: io::Error, address: SocketAddr) -> String {
     format!("{error}{hint}")
 }
 
-fn bind_tcp(address: SocketAddr, workers: usize) -> Result<Bound, Errno> {
+fn bind_tcp(address: SocketAddr, backlog: i32, workers: usize) -> Result<Bound, Errno> {
     // The first socket binds without SO_REUSEPORT, so that an address that any other process listens on is an error
     // even if that process would share it. Sharing starts afterwards, among our own.
     let first = new_tcp_socket(address)?;
@@ -90,7 +88,7 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> Result<Bound, Errno> {
         sockets.push(socket);
     }
     for socket in &sockets {
-        rustix::net::listen(socket, BACKLOG)?;
+        rustix::net::listen(socket, backlog)?;
     }
     Ok(Bound { address: Address::Tcp(actual), sockets, file: None })
 }
@@ -112,7 +110,7 @@ fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
 }
 
-fn bind_unix(path: &Path, workers: usize) -> Result<Bound, String> {
+fn bind_unix(path: &Path, mode: u32, backlog: i32, workers: usize) -> Result<Bound, String> {
     let address =
         SocketAddrUnix::new(path).map_err(|_| "the path is longer than a socket address can be".to_owned())?;
     let failed = |error: Errno| io::Error::from(error).to_string();
@@ -126,8 +124,8 @@ fn bind_unix(path: &Path, workers: usize) -> Result<Bound, String> {
     }
     let file = SocketFile::of(path).map_err(|error| error.to_string())?;
     // Nobody can connect before `listen`, so there is no moment at which the mode is too wide.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| error.to_string())?;
-    rustix::net::listen(&socket, BACKLOG).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(|error| error.to_string())?;
+    rustix::net::listen(&socket, backlog).map_err(failed)?;
     let mut sockets = Vec::new();
     for _ in 1..workers {
         sockets.push(socket.try_clone().map_err(|error| error.to_string())?);

@@ -35,7 +35,7 @@ pub fn run(config: Config) -> Result<()> {
     let bound = config
         .listeners
         .iter()
-        .map(|listener| listener::bind(&listener.address, config.workers))
+        .map(|listener| listener::bind(listener, config.workers))
         .collect::<Result<Vec<Bound>, BindError>>()?;
     let _pid_file = config
         .pid_file
@@ -144,7 +144,7 @@ impl Server {
         let mut bound = Vec::new();
         for (number, listener) in config.listeners.iter().enumerate() {
             if !is_open(&listener.address) {
-                bound.push((number, listener::bind(&listener.address, self.workers.len())?));
+                bound.push((number, listener::bind(listener, self.workers.len())?));
             }
         }
         // Nothing below can fail.

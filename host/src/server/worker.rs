@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{AbortHandle, LocalSet, spawn_local};
+use tokio::task::{AbortHandle, spawn_local};
 
 use crate::connection::{self, Plan};
 use crate::listener::{self, Peer};
@@ -46,16 +47,25 @@ impl Worker {
     /// # Errors
     /// Fails if the system has no thread or no reactor left.
     pub(crate) fn start(number: usize) -> io::Result<Worker> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .build()?;
         let (commands, received) = mpsc::unbounded_channel();
+        let (started, outcome) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            LocalSet::new().block_on(&runtime, obey(received));
-            // A lookup that hangs must not hold up the end.
-            runtime.shutdown_timeout(Duration::ZERO);
+            // The runtime has to be made on the thread that it will never leave.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(BLOCKING_THREADS)
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime.block_on(obey(received));
+                    // A lookup that hangs must not hold up the end.
+                    runtime.shutdown_background();
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
         })?;
+        outcome.recv().map_err(io::Error::other)??;
         Ok(Worker { commands, thread })
     }
 

@@ -1,0 +1,122 @@
+//! The engines: how code is compiled, which WebAssembly is understood, and the pools instances come from.
+//!
+//! One engine prepares modules at load and is not pooled. The others run calls, one for each size of memory in use, so
+//! that a plugin with a raised `memory` does not make the slots of all others larger.
+
+use std::num::NonZeroUsize;
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, WasmFeatures,
+};
+
+use crate::guest::{self, CallState};
+use crate::inspect::MAX_TABLE_ELEMENTS;
+use crate::options::PluginOptions;
+use crate::wasi;
+
+/// Version of the cache's contents: raised whenever the same module would be prepared differently.
+pub(crate) const SETTINGS_VERSION: u32 = 1;
+
+/// Memory of an instance that is cleared in place instead of being given back to the kernel, where the kernel can tell
+/// which pages were written (Linux 6.7). Enough for Go's working set.
+const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
+
+/// The same where it cannot, and all of it has to be cleared.
+const KEEP_RESIDENT_CLEARED: usize = 128 << 10;
+
+/// Stack a plugin may use. Rust and C keep their own stack in linear memory, so this holds only call frames.
+const STACK_BYTES: usize = 256 << 10;
+
+/// An engine and what modules are linked with.
+pub(crate) struct EngineSet {
+    pub(crate) engine: Engine,
+    /// `portsplit` and `env`.
+    pub(crate) plain: Linker<CallState>,
+    /// The same and WASI; its functions are asynchronous.
+    pub(crate) wasi: Linker<CallState>,
+}
+
+impl EngineSet {
+    /// The engine that runs start functions, `_initialize` and `portsplit_configure` once.
+    pub(crate) fn for_preparing(backtrace: bool) -> wasmtime::Result<EngineSet> {
+        let mut config = config(backtrace);
+        // The code runs once, so the time to compile it matters more than how fast it is.
+        config.cranelift_opt_level(OptLevel::None);
+        config.memory_reservation(64 << 20).memory_guard_size(64 << 10);
+        EngineSet::link(Engine::new(&config)?)
+    }
+
+    /// An engine for calls whose instances have at most `memory_bytes` of memory.
+    pub(crate) fn for_calls(memory_bytes: usize, slots: u32, backtrace: bool) -> wasmtime::Result<EngineSet> {
+        let mut config = config(backtrace);
+        config
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(memory_bytes, slots)))
+            .memory_init_cow(true);
+        // The usual 4 GiB of address space a slot makes bounds checks unnecessary. Where addresses are limited
+        // (`ulimit -v`, a container), a slot takes what it can use and the checks are compiled in.
+        let engine = Engine::new(&config).or_else(|_| {
+            config.memory_reservation(memory_bytes as u64).memory_guard_size(64 << 10);
+            Engine::new(&config)
+        })?;
+        EngineSet::link(engine)
+    }
+
+    fn link(engine: Engine) -> wasmtime::Result<EngineSet> {
+        let mut plain = Linker::new(&engine);
+        guest::define_imports(&mut plain)?;
+        let mut wasi = Linker::new(&engine);
+        guest::define_imports(&mut wasi)?;
+        wasi::define_imports(&mut wasi)?;
+        Ok(EngineSet { engine, plain, wasi })
+    }
+
+    pub(crate) fn linker(&self, uses_wasi: bool) -> &Linker<CallState> {
+        if uses_wasi { &self.wasi } else { &self.plain }
+    }
+}
+
+/// The memory size of the pool that serves plugins with this limit: a power of two, at least the default.
+pub(crate) fn pool_class(memory_bytes: usize) -> usize {
+    memory_bytes.max(PluginOptions::DEFAULT_MEMORY_BYTES).next_power_of_two()
+}
+
+/// What all engines have in common: the same WebAssembly, the same counting of fuel, the same results.
+fn config(backtrace: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(STACK_BYTES + (256 << 10))
+        .wasm_backtrace_max_frames(if backtrace { NonZeroUsize::new(20) } else { None })
+        // Two proposals with results that depend on the machine, and several that no compiler emits by default.
+        .wasm_features(WasmFeatures::RELAXED_SIMD, false)
+        .wasm_features(WasmFeatures::MEMORY64, false)
+        .wasm_features(WasmFeatures::MULTI_MEMORY, false)
+        .wasm_features(WasmFeatures::CUSTOM_PAGE_SIZES, false)
+        .wasm_features(WasmFeatures::WIDE_ARITHMETIC, false);
+    config
+}
+
+fn pool(memory_bytes: usize, slots: u32) -> PoolingAllocationConfig {
+    let scans = PoolingAllocationConfig::is_pagemap_scan_available();
+    let keep_resident = if scans { KEEP_RESIDENT_SCANNED } else { KEEP_RESIDENT_CLEARED };
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .total_stacks(slots)
+        .total_component_instances(1)
+        .max_memories_per_module(1)
+        .max_tables_per_module(1)
+        .max_memory_size(memory_bytes)
+        .table_elements(MAX_TABLE_ELEMENTS as usize)
+        .linear_memory_keep_resident(keep_resident)
+        .table_keep_resident(16 << 10)
+        .async_stack_keep_resident(16 << 10)
+        .pagemap_scan(if scans { Enabled::Yes } else { Enabled::No })
+        // A slot that keeps its module needs no new mapping when the same module comes again.
+        .max_unused_warm_slots(slots);
+    pool
+}

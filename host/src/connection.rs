@@ -1,8 +1,10 @@
 //! One connection from accept to close: read, decide, act, relay, and the one log line about it.
 
+use std::fmt;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,10 +20,11 @@ use crate::decision::{Decision, End, Outcome};
 use crate::limits::{Counters, Permit};
 use crate::listener::Peer;
 use crate::log::Throttle;
-use crate::relay::{Patience, Report, relay};
+use crate::relay::{FirstFlight, Patience, Report, relay};
 use crate::router::{Deciding, Router};
 use crate::server::worker::Leaving;
 use crate::stream::Stream;
+use crate::watched::Watched;
 
 /// What a connection needs to know about where it came in; it keeps this for its life, whatever is reloaded meanwhile.
 #[derive(Debug)]
@@ -43,12 +46,8 @@ pub struct Plan {
 pub(crate) async fn serve(socket: OwnedFd, peer: Peer, plan: Arc<Plan>, mut permit: Permit, leaving: Rc<Leaving>) {
     let mut record = Record::new(peer, Arc::clone(&plan));
     let client = match peer {
-        Peer::Tcp(_) => Stream::tcp(socket),
-        Peer::Unix => Stream::unix(socket),
-    };
-    let client = match client {
-        Ok(client) => client,
-        Err(error) => return record.end("failed", Some(error.to_string())),
+        Peer::Tcp(_) => Stream::tcp(Watched::new(socket)),
+        Peer::Unix => Stream::unix(Watched::new(socket)),
     };
     let mut flight = Vec::new();
     let decision = read_first_flight(&client, &plan, &mut flight, record.accepted_at, &leaving).await;
@@ -152,8 +151,7 @@ async fn read_some(client: &Stream, flight: &mut Vec<u8>, room: usize) -> io::Re
 
 async fn serve_upstream(client: Stream, flight: Vec<u8>, targets: &[Target], config: &Config, mut record: Record) {
     static UNREACHABLE: Throttle = Throttle::new(Duration::from_secs(1));
-    let connected = connect(targets, config.connect_timeout).await;
-    match connected {
+    match connect(targets, &flight, config.connect_timeout).await {
         Err(failed) => {
             let error = failed.join("; ");
             record.plan.counters.upstream_failures.fetch_add(1, Ordering::Relaxed);
@@ -163,9 +161,10 @@ async fn serve_upstream(client: Stream, flight: Vec<u8>, targets: &[Target], con
             }
             record.end("upstream-failed", Some(error));
         }
-        Ok(connect::Connected { stream, failed, address }) => {
-            record.upstream = Some(address);
-            let report = relay(client, stream, flight, patience(config), pending()).await;
+        Ok(connect::Connected { stream, written, failed, target }) => {
+            record.upstream = Some(Upstream::Target(target));
+            let report =
+                relay(client, stream, FirstFlight { bytes: flight, written }, patience(config), pending()).await;
             let failed = (!failed.is_empty()).then(|| failed.join("; "));
             record.end_with(report, failed);
         }
@@ -181,12 +180,12 @@ async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, confi
         peer: &peer,
         local: local.as_deref().unwrap_or(&record.plan.listener),
     };
-    let started = exec::spawn(program, &context).and_then(|running| {
+    let started = exec::spawn(program, &context).map(|running| {
         let stream = match running.io {
-            ProgramIo::Pipes { stdin, stdout } => Stream::pipes(stdin, stdout)?,
-            ProgramIo::Pty { master } => Stream::terminal(master)?,
+            ProgramIo::Pipes { stdin, stdout } => Stream::pipes(stdin, stdout),
+            ProgramIo::Pty { master } => Stream::terminal(master),
         };
-        Ok((stream, running.child))
+        (stream, running.child)
     });
     match started {
         Err(error) => {
@@ -195,21 +194,43 @@ async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, confi
             record.end("upstream-failed", Some(error.to_string()));
         }
         Ok((stream, mut child)) => {
-            record.upstream = Some(format!("pid:{}", child.id()));
+            record.upstream = Some(Upstream::Program(child.id()));
             let ended = async {
                 if child.exited().await.is_err() {
                     pending::<()>().await;
                 }
             };
-            let report = relay(client, stream, flight, patience(config), ended).await;
-            let ended = child.end().await;
-            record.end_with(report, ended.err().map(|error| error.to_string()));
+            let report =
+                relay(client, stream, FirstFlight { bytes: flight, written: 0 }, patience(config), ended).await;
+            let error = match child.end().await {
+                Ok(status) => {
+                    record.exit = Some(status).filter(|status| !status.success());
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            record.end_with(report, error);
         }
     }
 }
 
 fn patience(config: &Config) -> Patience {
     Patience { idle: config.idle_timeout, half_closed: config.half_close_timeout }
+}
+
+/// What an action opened, as logs show it.
+enum Upstream {
+    Target(Target),
+    Program(u32),
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Upstream::Target(target) => target.fmt(f),
+            Upstream::Program(id) => write!(f, "pid:{id}"),
+        }
+    }
 }
 
 /// What is known about a connection; it is logged when this is dropped, so that no connection ends unseen.
@@ -220,8 +241,10 @@ struct Record {
     decided_after: Duration,
     first_flight_bytes: usize,
     decision: Option<Decision>,
-    upstream: Option<String>,
+    upstream: Option<Upstream>,
     report: Option<Report>,
+    /// How the program ended, unless it succeeded.
+    exit: Option<ExitStatus>,
     end: &'static str,
     error: Option<String>,
 }
@@ -237,6 +260,7 @@ impl Record {
             decision: None,
             upstream: None,
             report: None,
+            exit: None,
             end: "cut-off",
             error: None,
         }
@@ -278,10 +302,11 @@ impl Drop for Record {
             deciding_bytes = decided,
             first_flight_bytes = self.first_flight_bytes,
             decide_us = u64::try_from(self.decided_after.as_micros()).unwrap_or(u64::MAX),
-            upstream = self.upstream,
+            upstream = self.upstream.as_ref().map(tracing::field::display),
             bytes_in = self.report.map(|report| report.bytes_in),
             bytes_out = self.report.map(|report| report.bytes_out),
             duration_ms = u64::try_from(self.accepted_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            exit = self.exit.map(tracing::field::display),
             end = self.end,
             error = self.error,
             "connection"

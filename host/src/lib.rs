@@ -24,3 +24,4 @@ pub mod stream;
 mod buffer;
 pub mod log;
 mod sys;
+mod watched;

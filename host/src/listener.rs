@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::action::connect::internet_address;
 use crate::config::{Address, Listener};
-use crate::sys;
+use crate::watched::Watched;
 
 /// How long accepting pauses when the process has run out of something: short enough to recover unnoticed, long enough
 /// to cost nothing.
@@ -200,12 +200,12 @@ impl std::fmt::Display for Peer {
 /// # Errors
 /// Fails only if the reactor cannot take the socket.
 pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, Peer)) -> io::Result<()> {
-    let listener = sys::watch(socket)?;
+    let listener = Watched::new(socket);
     let mut warned: Option<tokio::time::Instant> = None;
     loop {
-        let mut ready = listener.readable().await?;
+        let mut ready = listener.registration()?.readable().await?;
         for _ in 0..ACCEPT_BATCH {
-            match accept_one(listener.get_ref().as_fd()) {
+            match accept_one(listener.as_fd()) {
                 Ok((socket, peer)) => serve(socket, peer),
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();

@@ -73,6 +73,15 @@ impl Ending {
     }
 }
 
+/// What the upstream gets before anything else.
+#[derive(Debug, Default)]
+pub struct FirstFlight {
+    /// All bytes that were read before the decision.
+    pub bytes: Vec<u8>,
+    /// How many of them the upstream has taken already.
+    pub written: usize,
+}
+
 /// Relays until both sides are done, one aborts, or patience runs out, and closes both.
 ///
 /// `first_flight` goes to the upstream before anything else. `upstream_ended` resolves when the upstream can take and
@@ -83,7 +92,7 @@ impl Ending {
 pub async fn relay(
     mut client: Stream,
     mut upstream: Stream,
-    first_flight: Vec<u8>,
+    first_flight: FirstFlight,
     patience: Patience,
     upstream_ended: impl Future<Output = ()>,
 ) -> Report {
@@ -92,8 +101,8 @@ pub async fn relay(
     let mut relay = Relay {
         client,
         upstream,
-        inward: Direction::with_pending(first_flight),
-        outward: Direction::with_pending(Vec::new()),
+        inward: Direction::starting_with(first_flight),
+        outward: Direction::starting_with(FirstFlight::default()),
         patience,
         moved_at: Instant::now(),
         output_deadline: None,
@@ -161,9 +170,11 @@ impl Relay {
     fn poll_ending(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Ending> {
         let before = self.inward.bytes + self.outward.bytes;
         let upstream_is_gone = self.inward.state == (State::Refused { aborted: true });
-        let outward = self.outward.poll(cx, &mut self.upstream, upstream_is_gone, &mut self.client);
+        let last = self.inward.state == State::Done;
+        let outward = self.outward.poll(cx, &mut self.upstream, upstream_is_gone, &mut self.client, last);
         let client_is_gone = self.outward.state == (State::Refused { aborted: true });
-        let inward = self.inward.poll(cx, &mut self.client, client_is_gone, &mut self.upstream);
+        let last = self.outward.state == State::Done;
+        let inward = self.inward.poll(cx, &mut self.client, client_is_gone, &mut self.upstream, last);
         if self.inward.bytes + self.outward.bytes != before {
             self.moved_at = Instant::now();
         }
@@ -258,8 +269,9 @@ async fn delivered(stream: &Stream) {
 }
 
 impl Direction {
-    fn with_pending(pending: Vec<u8>) -> Direction {
-        Direction { pending, taken: 0, source_ended: false, state: State::Open, bytes: 0 }
+    fn starting_with(first_flight: FirstFlight) -> Direction {
+        let FirstFlight { bytes: pending, written: taken } = first_flight;
+        Direction { pending, taken, source_ended: false, state: State::Open, bytes: taken as u64 }
     }
 
     fn refuse(&mut self, aborted: bool) {
@@ -271,20 +283,24 @@ impl Direction {
     /// Moves what can be moved now.
     ///
     /// `source_is_gone` says that writing to the source has failed with its abort. The kernel reports an abort once:
-    /// what reads as the end afterwards is none.
+    /// what reads as the end afterwards is none. `last` says that the other direction is done, so that the target will
+    /// be closed next and need not be told of the end before.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut Stream,
         source_is_gone: bool,
         target: &mut Stream,
+        last: bool,
     ) -> Progress {
         loop {
             if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
                 return Progress::Waiting;
             }
             if self.source_ended {
-                if self.state == State::Open {
+                if self.state == State::Open && last {
+                    self.state = State::Done;
+                } else if self.state == State::Open {
                     match target.poll_finish(cx) {
                         Poll::Ready(Ok(())) => self.state = State::Done,
                         Poll::Ready(Err(_)) => self.refuse(false),

@@ -6,14 +6,15 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{Shutdown, sockopt};
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use crate::action::exec::pty_end_of_input;
 use crate::sys;
+use crate::watched::Watched;
 
 /// One end of a relay.
 #[derive(Debug)]
@@ -25,16 +26,16 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(AsyncFd<OwnedFd>),
-    Unix(AsyncFd<OwnedFd>),
-    Pipes { input: Option<AsyncFd<OwnedFd>>, output: AsyncFd<OwnedFd> },
+    Tcp(Watched),
+    Unix(Watched),
+    Pipes { input: Option<Watched>, output: Watched },
     Terminal(Terminal),
 }
 
 /// Our side of a terminal, and what it takes to end its input.
 #[derive(Debug)]
 struct Terminal {
-    master: AsyncFd<OwnedFd>,
+    master: Watched,
     /// The last byte written to it, on which the way to end its input depends.
     last: Cell<Option<u8>>,
     /// What is left to write to end its input, once that has begun.
@@ -43,36 +44,24 @@ struct Terminal {
 
 impl Stream {
     /// Takes a connected, non-blocking TCP socket.
-    ///
-    /// # Errors
-    /// Fails if the reactor cannot take another descriptor.
-    pub fn tcp(socket: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream::new(Kind::Tcp(sys::watch(socket)?)))
+    pub(crate) fn tcp(socket: Watched) -> Stream {
+        Stream::new(Kind::Tcp(socket))
     }
 
     /// Takes a connected, non-blocking unix stream socket.
-    ///
-    /// # Errors
-    /// As for [`Stream::tcp`].
-    pub fn unix(socket: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream::new(Kind::Unix(sys::watch(socket)?)))
+    pub(crate) fn unix(socket: Watched) -> Stream {
+        Stream::new(Kind::Unix(socket))
     }
 
-    /// Takes our ends of a program's standard input and output.
-    ///
-    /// # Errors
-    /// As for [`Stream::tcp`].
-    pub fn pipes(input: OwnedFd, output: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream::new(Kind::Pipes { input: Some(sys::watch(input)?), output: sys::watch(output)? }))
+    /// Takes our ends, which must not block, of a program's standard input and output.
+    pub fn pipes(input: OwnedFd, output: OwnedFd) -> Stream {
+        Stream::new(Kind::Pipes { input: Some(Watched::new(input)), output: Watched::new_empty(output) })
     }
 
-    /// Takes our side of a program's terminal.
-    ///
-    /// # Errors
-    /// As for [`Stream::tcp`].
-    pub fn terminal(master: OwnedFd) -> io::Result<Stream> {
-        let master = sys::watch(master)?;
-        Ok(Stream::new(Kind::Terminal(Terminal { master, last: Cell::new(None), ending: None })))
+    /// Takes our side, which must not block, of a program's terminal.
+    pub fn terminal(master: OwnedFd) -> Stream {
+        let master = Watched::new_empty(master);
+        Stream::new(Kind::Terminal(Terminal { master, last: Cell::new(None), ending: None }))
     }
 
     fn new(kind: Kind) -> Stream {
@@ -84,29 +73,13 @@ impl Stream {
     /// # Errors
     /// Whatever the kernel reports, such as `ConnectionReset`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let fd = match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Terminal(Terminal { master: fd, .. }) => fd,
-            Kind::Pipes { output, .. } => output,
-        };
-        loop {
-            let mut guard = ready!(fd.poll_read_ready(cx))?;
-            match rustix::io::read(fd.as_fd(), &mut *buf) {
-                Ok(bytes) => {
-                    // A short read has emptied the queue: wait for the next event instead of asking again. The end of
-                    // the stream is not lost by this, since the reactor keeps it apart from readiness.
-                    if 0 < bytes && bytes < buf.len() {
-                        guard.clear_ready();
-                    }
-                    return Poll::Ready(Ok(bytes));
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Pipes { output: fd, .. } => fd.poll_read(cx, buf),
+            Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf) {
                 // A terminal whose program side is closed by all reports an I/O error, which is its end.
-                Err(rustix::io::Errno::IO) if matches!(self.kind, Kind::Terminal(_)) => {
-                    return Poll::Ready(Ok(0));
-                }
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+                Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(0)),
+                read => read,
+            },
         }
     }
 
@@ -115,29 +88,16 @@ impl Stream {
     /// # Errors
     /// Whatever the kernel reports, such as `BrokenPipe`.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let fd = match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Terminal(Terminal { master: fd, .. }) => fd,
-            Kind::Pipes { input: Some(fd), .. } => fd,
-            Kind::Pipes { input: None, .. } => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        };
-        let mut guard: Option<AsyncFdReadyGuard<'_, OwnedFd>> = None;
-        loop {
-            // There is nearly always room, so ask the kernel before the reactor.
-            match rustix::io::write(fd.as_fd(), buf) {
-                Ok(bytes) => {
-                    if let Kind::Terminal(terminal) = &self.kind {
-                        terminal.last.set(bytes.checked_sub(1).and_then(|last| buf.get(last)).copied());
-                    }
-                    return Poll::Ready(Ok(bytes));
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Pipes { input: Some(fd), .. } => fd.poll_write(cx, buf),
+            Kind::Pipes { input: None, .. } => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Kind::Terminal(terminal) => {
+                let written = terminal.master.poll_write(cx, buf);
+                if let Poll::Ready(Ok(bytes)) = &written {
+                    terminal.last.set(bytes.checked_sub(1).and_then(|last| buf.get(last)).copied());
                 }
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(rustix::io::Errno::AGAIN) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                written
             }
-            if let Some(mut guard) = guard.take() {
-                guard.clear_ready();
-            }
-            guard = Some(ready!(fd.poll_write_ready(cx))?);
         }
     }
 
@@ -148,7 +108,7 @@ impl Stream {
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => match rustix::net::shutdown(fd.as_fd(), Shutdown::Write) {
-                Err(rustix::io::Errno::NOTCONN) | Ok(()) => Poll::Ready(Ok(())),
+                Err(Errno::NOTCONN) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },
             Kind::Pipes { input, .. } => {
@@ -156,10 +116,8 @@ impl Stream {
                 Poll::Ready(Ok(()))
             }
             Kind::Terminal(terminal) => {
-                let mut ending = terminal
-                    .ending
-                    .take()
-                    .unwrap_or_else(|| pty_end_of_input(terminal.master.get_ref(), terminal.last.get()));
+                let mut ending =
+                    terminal.ending.take().unwrap_or_else(|| pty_end_of_input(&terminal.master, terminal.last.get()));
                 while !ending.is_empty() {
                     match self.poll_write(cx, &ending) {
                         Poll::Ready(Ok(bytes)) => drop(ending.drain(..bytes.min(ending.len()))),

@@ -2,9 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-
-use tokio::io::unix::AsyncFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Returns how many bytes of a socket's output the peer has not acknowledged yet; 0 where the kernel cannot tell.
 pub(crate) fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> usize {
@@ -31,13 +29,4 @@ pub(crate) fn become_identity(user: Option<u32>, group: Option<u32>) -> io::Resu
         check(unsafe { libc::setresuid(user, user, user) })?;
     }
     Ok(())
-}
-
-/// Registers an open descriptor with the reactor of the current worker, for reading and writing.
-///
-/// # Errors
-/// Fails if the reactor cannot take another descriptor.
-pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` always names the same open descriptor, and `AsyncFd` owns it until it is taken out again.
-    Ok(unsafe { AsyncFd::register(fd) }?)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Target;
 use crate::stream::Stream;
-use crate::sys;
+use crate::watched::Watched;
 
 /// How often a unix socket whose accept queue is full is tried again; the kernel offers no event for it.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
@@ -22,33 +22,35 @@ const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
 pub struct Connected {
     /// The open connection.
     pub stream: Stream,
+    /// How many bytes of the first flight it has taken.
+    pub written: usize,
     /// Targets that failed before, each with the reason.
     pub failed: Vec<String>,
-    /// The address that answered.
-    pub address: String,
+    /// The target that answered.
+    pub target: Target,
 }
 
-/// Tries `targets` in order, each for `patience` at most.
+/// Tries `targets` in order, each for `patience` at most, and begins to write `first_flight` to the one that answers.
 ///
 /// # Errors
 /// Returns what every target failed with, if none answered.
-pub async fn connect(targets: &[Target], patience: Duration) -> Result<Connected, Vec<String>> {
+pub async fn connect(targets: &[Target], first_flight: &[u8], patience: Duration) -> Result<Connected, Vec<String>> {
     let mut failed = Vec::new();
     for target in targets {
         let attempt = match target {
-            Target::Tcp(address) => connect_tcp(*address, Instant::now() + patience).await,
+            Target::Tcp(address) => connect_tcp(*address, first_flight, Instant::now() + patience).await,
             Target::Unix(path) => connect_unix(path, Instant::now() + patience).await,
-            Target::Host(name, port) => connect_host(name, *port, Instant::now() + patience).await,
+            Target::Host(name, port) => connect_host(name, *port, first_flight, Instant::now() + patience).await,
         };
         match attempt {
-            Ok((stream, address)) => return Ok(Connected { stream, failed, address }),
+            Ok((stream, written)) => return Ok(Connected { stream, written, failed, target: target.clone() }),
             Err(error) => failed.push(format!("{target}: {error}")),
         }
     }
     Err(failed)
 }
 
-async fn connect_host(name: &str, port: u16, deadline: Instant) -> io::Result<(Stream, String)> {
+async fn connect_host(name: &str, port: u16, first_flight: &[u8], deadline: Instant) -> io::Result<(Stream, usize)> {
     let addresses = timeout_at(deadline, tokio::net::lookup_host((name, port)))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "name lookup took too long"))??;
@@ -58,7 +60,7 @@ async fn connect_host(name: &str, port: u16, deadline: Instant) -> io::Result<(S
         // Leave time for the addresses that are still to come.
         let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
-        match connect_tcp(*address, share).await {
+        match connect_tcp(*address, first_flight, share).await {
             Ok(connected) => return Ok(connected),
             Err(error) => last = error,
         }
@@ -66,36 +68,40 @@ async fn connect_host(name: &str, port: u16, deadline: Instant) -> io::Result<(S
     Err(last)
 }
 
-async fn connect_tcp(address: SocketAddr, deadline: Instant) -> io::Result<(Stream, String)> {
+/// Connects and writes `first_flight`, of which it returns how much was taken.
+///
+/// Most connections are established by the time the first flight is written, and the write then says so: only a slow or
+/// refused one has to be waited for.
+async fn connect_tcp(address: SocketAddr, first_flight: &[u8], deadline: Instant) -> io::Result<(Stream, usize)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = new_socket(family)?;
-    let started = rustix::net::connect(&socket, &address);
     // Interactive protocols must not wait for an acknowledgement of their last small write.
     sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    match started {
-        Ok(()) => {}
-        Err(Errno::INPROGRESS) => {
-            let socket = sys::watch(socket)?;
-            let mut ready = timeout_at(deadline, socket.writable())
-                .await
-                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))??;
-            ready.retain_ready();
-            drop(ready);
-            sockopt::socket_error(socket.get_ref().as_fd())??;
-            return Ok((Stream::tcp(socket.into_inner())?, address.to_string()));
-        }
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok((Stream::tcp(socket)?, address.to_string()))
+    let written = match rustix::io::write(&socket, first_flight) {
+        Ok(written) if written > 0 => return Ok((Stream::tcp(Watched::new_empty(socket)), written)),
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let socket = Watched::new(socket);
+    let mut ready = timeout_at(deadline, socket.registration()?.writable())
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))??;
+    ready.retain_ready();
+    drop(ready);
+    sockopt::socket_error(&socket)??;
+    Ok((Stream::tcp(socket), written))
 }
 
-async fn connect_unix(path: &Path, deadline: Instant) -> io::Result<(Stream, String)> {
+async fn connect_unix(path: &Path, deadline: Instant) -> io::Result<(Stream, usize)> {
     let address = SocketAddrUnix::new(path)?;
     loop {
         let socket = new_socket(AddressFamily::UNIX)?;
         match rustix::net::connect(&socket, &address) {
-            Ok(()) => return Ok((Stream::unix(socket)?, format!("unix:{}", path.display()))),
+            Ok(()) => return Ok((Stream::unix(Watched::new(socket)), 0)),
             // The accept queue is full, which only a new attempt can find changed.
             Err(Errno::AGAIN) if Instant::now() < deadline => sleep(FULL_QUEUE_PAUSE).await,
             Err(Errno::AGAIN) => return Err(io::Error::new(io::ErrorKind::TimedOut, "its accept queue stayed full")),

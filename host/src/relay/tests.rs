@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::watched::Watched;
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -35,7 +36,7 @@ fn run(
     upstream_ended: impl Future<Output = ()> + Send + 'static,
 ) -> mpsc::Receiver<Report> {
     let (done, report) = mpsc::channel();
-    let first_flight = first_flight.to_vec();
+    let first_flight = FirstFlight { bytes: first_flight.to_vec(), written: 0 };
     thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let (client, upstream) = make();
@@ -59,7 +60,7 @@ fn tcp_pair() -> (TcpStream, OwnedFd) {
 fn over_tcp(first_flight: &[u8], patience: Patience) -> Running<TcpStream, TcpStream> {
     let (client, near_client) = tcp_pair();
     let (upstream, near_upstream) = tcp_pair();
-    let make = || (Stream::tcp(near_client).unwrap(), Stream::tcp(near_upstream).unwrap());
+    let make = || (Stream::tcp(Watched::new(near_client)), Stream::tcp(Watched::new(near_upstream)));
     let report = run(make, first_flight, patience, pending());
     Running { client, upstream, report }
 }
@@ -210,7 +211,7 @@ fn unix_sockets_are_relayed_like_tcp() {
     for near in [&near_client, &near_upstream] {
         near.set_nonblocking(true).unwrap();
     }
-    let make = || (Stream::unix(near_client.into()).unwrap(), Stream::unix(near_upstream.into()).unwrap());
+    let make = || (Stream::unix(Watched::new(near_client.into())), Stream::unix(Watched::new(near_upstream.into())));
     let report = run(make, b"first ", LONG, pending());
     client.write_all(b"second").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -234,7 +235,7 @@ fn output_that_something_holds_open_after_the_program_ended_is_given_up() {
     let (output, mut held_open) = std::io::pipe().unwrap();
     let output: OwnedFd = output.into();
     rustix::io::ioctl_fionbio(&output, true).unwrap();
-    let make = || (Stream::tcp(near_client).unwrap(), Stream::pipes(input, output).unwrap());
+    let make = || (Stream::tcp(Watched::new(near_client)), Stream::pipes(input, output));
     held_open.write_all(b"tail").unwrap();
     let report = run(make, b"", LONG, std::future::ready(()));
     let mut received = String::new();

@@ -1,0 +1,114 @@
+//! A non-blocking descriptor that is registered with the reactor only once somebody has to wait for it.
+//!
+//! Many connections find their bytes there and their peer ready, so asking the kernel first saves the registration, or
+//! at least the wait for its first event.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, OnceCell};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::task::{Context, Poll, ready};
+
+use rustix::io::Errno;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+/// An open, non-blocking descriptor and its registration, if there is one.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// Goes before the descriptor when both are dropped.
+    registration: OnceCell<AsyncFd<RawFd>>,
+    fd: OwnedFd,
+    /// Whether the last read is known to have left nothing behind, so that asking again at once is in vain.
+    drained: Cell<bool>,
+}
+
+impl Watched {
+    /// Takes a descriptor that may have bytes to read already.
+    pub(crate) fn new(fd: OwnedFd) -> Watched {
+        Watched { registration: OnceCell::new(), fd, drained: Cell::new(false) }
+    }
+
+    /// Takes a descriptor that has nothing to read yet.
+    pub(crate) fn new_empty(fd: OwnedFd) -> Watched {
+        Watched { drained: Cell::new(true), ..Watched::new(fd) }
+    }
+
+    /// Returns the registration, making it if there is none.
+    ///
+    /// # Errors
+    /// Fails if the reactor cannot take another descriptor.
+    pub(crate) fn registration(&self) -> io::Result<&AsyncFd<RawFd>> {
+        if let Some(registration) = self.registration.get() {
+            return Ok(registration);
+        }
+        // SAFETY: the descriptor is owned by `self` and never replaced; it is closed after the registration is gone,
+        // since fields are dropped in the order in which they are declared.
+        let registration = unsafe { AsyncFd::register(self.fd.as_raw_fd()) }?;
+        Ok(self.registration.get_or_init(|| registration))
+    }
+
+    /// Reads what is there, at most `buf.len()` bytes; 0 is the end.
+    ///
+    /// # Errors
+    /// Whatever the kernel reports.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = match self.registration.get() {
+                None if !self.drained.get() => None,
+                None => Some(ready!(self.registration()?.poll_read_ready(cx))?),
+                Some(registration) => Some(ready!(registration.poll_read_ready(cx))?),
+            };
+            match rustix::io::read(&self.fd, &mut *buf) {
+                Ok(bytes) => {
+                    // A short read has emptied the queue: wait for the next event instead of asking again. The end of
+                    // the stream is not lost by this, since the reactor keeps it apart from readiness.
+                    self.drained.set(0 < bytes && bytes < buf.len());
+                    if let (true, Some(guard)) = (self.drained.get(), &mut guard) {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.drained.set(true);
+                    if let Some(guard) = &mut guard {
+                        // A terminal that somebody has opened again after its end has nothing to read, and the reactor
+                        // would report its end for ever.
+                        if guard.ready().is_read_closed() {
+                            return Poll::Ready(Ok(0));
+                        }
+                        guard.clear_ready();
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Writes as much of `buf` as fits now, at least one byte.
+    ///
+    /// # Errors
+    /// Whatever the kernel reports.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut guard: Option<AsyncFdReadyGuard<'_, RawFd>> = None;
+        loop {
+            // There is nearly always room, so ask the kernel before the reactor.
+            match rustix::io::write(&self.fd, buf) {
+                Ok(bytes) => return Poll::Ready(Ok(bytes)),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+            if let Some(mut guard) = guard.take() {
+                guard.clear_ready();
+            }
+            guard = Some(ready!(self.registration()?.poll_write_ready(cx))?);
+        }
+    }
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -49,10 +49,7 @@ impl Config {
 
     fn run_with_input(&self, command: &str, args: &[&str], input: &[u8]) -> Output {
         let path = self.path().display().to_string();
-        let args: Vec<&str> = [command, "-c", &path]
-            .into_iter()
-            .chain(args.iter().copied())
-            .collect();
+        let args: Vec<&str> = [command, "-c", &path].into_iter().chain(args.iter().copied()).collect();
         run_with_input(&args, input)
     }
 
@@ -75,18 +72,10 @@ impl Config {
 
 #[test]
 fn usage_errors_exit_with_2_and_name_the_mistake() {
-    for args in [
-        &["--confg", "x.toml"][..],
-        &["chekc"],
-        &["check"],
-        &["explain", "--bogus"],
-    ] {
+    for args in [&["--confg", "x.toml"][..], &["chekc"], &["check"], &["explain", "--bogus"]] {
         let output = run(args);
         assert_eq!(output.code, Some(2), "{args:?}: {}", output.stderr);
-        assert!(
-            !output.stderr.is_empty() && output.stdout.is_empty(),
-            "{args:?}"
-        );
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
     }
 }
 
@@ -101,42 +90,23 @@ fn help_and_version_exit_with_0() {
     for command in ["check", "explain"] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.code, Some(0));
-        assert!(
-            help.text().to_lowercase().contains("example"),
-            "no example:\n{}",
-            help.text()
-        );
+        assert!(help.text().to_lowercase().contains("example"), "no example:\n{}", help.text());
     }
     let version = run(&["--version"]);
     assert_eq!(version.code, Some(0));
-    assert!(
-        version.text().contains(env!("CARGO_PKG_VERSION")),
-        "{}",
-        version.text()
-    );
+    assert!(version.text().contains(env!("CARGO_PKG_VERSION")), "{}", version.text());
 }
 
 #[test]
 fn a_file_that_is_missing_or_wrong_exits_with_2() {
     let missing = run(&["--config", "/nonexistent/x.toml"]);
     assert_eq!(missing.code, Some(2), "{}", missing.stderr);
-    assert!(
-        missing.stderr.contains("/nonexistent/x.toml"),
-        "{}",
-        missing.stderr
-    );
+    assert!(missing.stderr.contains("/nonexistent/x.toml"), "{}", missing.stderr);
     let config = Config::new("listen = [\"127.0.0.1:0\"]\ntimout = \"5s\"\n");
-    for output in [
-        config.run("check", &[]),
-        run(&["--config", config.path().to_str().unwrap()]),
-    ] {
+    for output in [config.run("check", &[]), run(&["--config", config.path().to_str().unwrap()])] {
         assert_eq!(output.code, Some(2), "{}", output.stderr);
         for part in ["x.toml:2:1", "timout", "timeout"] {
-            assert!(
-                output.stderr.contains(part),
-                "`{part}` is not in:\n{}",
-                output.stderr
-            );
+            assert!(output.stderr.contains(part), "`{part}` is not in:\n{}", output.stderr);
         }
     }
 }
@@ -155,11 +125,7 @@ fn check_warns_about_a_regex_that_can_never_reject() {
     let text = SERVICES.replace("'^(GET|POST) '", "'GET '");
     let output = Config::new(&text).run("check", &[]);
     let said = format!("{}{}", output.text(), output.stderr);
-    assert!(
-        said.contains("never reject"),
-        "exit {:?}: {said}",
-        output.code
-    );
+    assert!(said.contains("never reject"), "exit {:?}: {said}", output.code);
 }
 
 #[test]
@@ -168,17 +134,9 @@ fn explain_names_the_service_and_the_byte_where_it_was_known() {
     let text = config.explain(&["--text", "SSH-2.0-x"]);
     assert!(text.contains("ssh") && text.contains('4'), "{text}");
     let json = config.explain_json(&["--text", "SSH-2.0-x"]);
-    assert_eq!(
-        (json["service"].as_str(), json["reason"].as_str()),
-        (Some("ssh"), Some("match")),
-        "{json}"
-    );
+    assert_eq!((json["service"].as_str(), json["reason"].as_str()), (Some("ssh"), Some("match")), "{json}");
     let rows = json["services"].as_array().expect("a row per service");
-    let row = |name: &str| {
-        rows.iter()
-            .find(|row| row["name"] == name)
-            .unwrap_or_else(|| panic!("no {name} in {json}"))
-    };
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {json}"));
     assert_eq!(row("ssh")["verdict"], "match", "{json}");
     assert_eq!(row("web")["verdict"], "reject", "{json}");
 }
@@ -189,8 +147,7 @@ fn explain_reads_hex_text_and_stdin_alike() {
     let by_text = config.explain_json(&["--text", "GET / HTTP/1.0"]);
     let by_hex = config.explain_json(&["--hex", "474554202f20485454502f312e30"]);
     let by_stdin = config.run_with_input("explain", &["--json", "-"], b"GET / HTTP/1.0");
-    let by_stdin: serde_json::Value =
-        serde_json::from_slice(&by_stdin.stdout).expect("the result is JSON");
+    let by_stdin: serde_json::Value = serde_json::from_slice(&by_stdin.stdout).expect("the result is JSON");
     assert_eq!(by_text["service"], "web", "{by_text}");
     assert_eq!((&by_hex, &by_stdin), (&by_text, &by_text));
     let odd = config.run("explain", &["--hex", "4g"]);
@@ -201,16 +158,9 @@ fn explain_reads_hex_text_and_stdin_alike() {
 fn explain_knows_fallback_and_what_needs_more() {
     let config = Config::new(SERVICES);
     let json = config.explain_json(&["--text", "hello"]);
-    assert_eq!(
-        (json["service"].as_str(), json["reason"].as_str()),
-        (Some("fallback"), Some("no-match")),
-        "{json}"
-    );
+    assert_eq!((json["service"].as_str(), json["reason"].as_str()), (Some("fallback"), Some("no-match")), "{json}");
     let undecided = config.explain(&["--text", "SS"]);
-    assert!(
-        undecided.contains("need"),
-        "the bytes do not decide: {undecided}"
-    );
+    assert!(undecided.contains("need"), "the bytes do not decide: {undecided}");
 }
 
 #[test]
@@ -218,16 +168,9 @@ fn explain_says_the_same_for_every_way_to_cut_the_bytes() {
     let config = Config::new(SERVICES);
     for text in ["SSH-2.0-x", "POST / HTTP/1.1", "hello"] {
         let whole = config.explain_json(&["--text", text]);
-        for args in [
-            &["--text", text, "--byte-by-byte"][..],
-            &["--text", text, "--split", "3"],
-        ] {
+        for args in [&["--text", text, "--byte-by-byte"][..], &["--text", text, "--split", "3"]] {
             let cut = config.explain_json(args);
-            assert_eq!(
-                (&cut["service"], &cut["reason"]),
-                (&whole["service"], &whole["reason"]),
-                "{args:?}"
-            );
+            assert_eq!((&cut["service"], &cut["reason"]), (&whole["service"], &whole["reason"]), "{args:?}");
         }
     }
 }

@@ -15,22 +15,10 @@ struct Tags {
 impl Tags {
     #[track_caller]
     fn start(globals: &str, services: &[(&'static str, &str)]) -> Tags {
-        let backends: Vec<Backend> = services
-            .iter()
-            .map(|(name, _)| Backend::tag(name))
-            .collect();
-        let tables = services
-            .iter()
-            .zip(&backends)
-            .map(|((name, matcher), backend)| to(backend, name, matcher));
-        let portsplit = Portsplit::start(&format!(
-            "{globals}\n{LISTEN}{}",
-            tables.collect::<String>()
-        ));
-        Tags {
-            portsplit,
-            _backends: backends,
-        }
+        let backends: Vec<Backend> = services.iter().map(|(name, _)| Backend::tag(name)).collect();
+        let tables = services.iter().zip(&backends).map(|((name, matcher), backend)| to(backend, name, matcher));
+        let portsplit = Portsplit::start(&format!("{globals}\n{LISTEN}{}", tables.collect::<String>()));
+        Tags { portsplit, _backends: backends }
     }
 
     /// What a client that sends `pieces` in segments of their own, then finishes, gets back.
@@ -39,9 +27,7 @@ impl Tags {
         let client = self.portsplit.client();
         for piece in pieces {
             client.send(piece);
-            crate::support::eventually("the piece is acknowledged", || {
-                client.unacknowledged() == 0
-            });
+            crate::support::eventually("the piece is acknowledged", || client.unacknowledged() == 0);
         }
         client.finish();
         client.answer()
@@ -50,18 +36,8 @@ impl Tags {
 
 #[test]
 fn the_upstream_gets_exactly_the_bytes_that_were_read() {
-    let tags = Tags::start(
-        "",
-        &[
-            ("ssh", "prefix = 'SSH-'"),
-            ("web", "regex = '^(GET|POST) /'"),
-        ],
-    );
-    for (sent, name) in [
-        ("SSH-2.0-test\r\nmore", "ssh"),
-        ("GET / HTTP/1.1\r\n\r\n", "web"),
-        ("POST /x", "web"),
-    ] {
+    let tags = Tags::start("", &[("ssh", "prefix = 'SSH-'"), ("web", "regex = '^(GET|POST) /'")]);
+    for (sent, name) in [("SSH-2.0-test\r\nmore", "ssh"), ("GET / HTTP/1.1\r\n\r\n", "web"), ("POST /x", "web")] {
         assert_eq!(tags.answer(&[sent.as_bytes()]), format!("{name}\n{sent}"));
     }
 }
@@ -88,11 +64,7 @@ fn byte_by_byte_decides_as_one_segment_does() {
         let bytes: Vec<&[u8]> = flight.chunks(1).collect();
         assert_eq!(tags.answer(&bytes), whole, "byte by byte: {flight:?}");
         for at in 1..flight.len() {
-            assert_eq!(
-                tags.answer(&[&flight[..at], &flight[at..]]),
-                whole,
-                "cut at {at}: {flight:?}"
-            );
+            assert_eq!(tags.answer(&[&flight[..at], &flight[at..]]), whole, "cut at {at}: {flight:?}");
         }
     }
     let lines = tags.portsplit.log().lines();
@@ -100,61 +72,24 @@ fn byte_by_byte_decides_as_one_segment_does() {
     for line in lines.iter().filter(|line| line.message() == "connection") {
         let decision = (line.field("service"), line.field("bytes_in"));
         let first = seen.entry(decision).or_insert_with(|| line.field("reason"));
-        assert_eq!(
-            *first,
-            line.field("reason"),
-            "the reason depends on how the bytes were cut: {}",
-            line.text()
-        );
+        assert_eq!(*first, line.field("reason"), "the reason depends on how the bytes were cut: {}", line.text());
     }
 }
 
 #[test]
 fn an_earlier_service_that_still_needs_more_is_not_overtaken() {
-    let tags = Tags::start(
-        "",
-        &[
-            ("a", "prefix = 'GETX'"),
-            ("b", "prefix = 'GE'"),
-            ("fallback", ""),
-        ],
-    );
-    for pieces in [
-        vec![&b"GETX"[..]],
-        vec![b"GE", b"TX"],
-        vec![b"G", b"E", b"T", b"X"],
-    ] {
-        assert_eq!(
-            tags.answer(&pieces),
-            "a\nGETX",
-            "in {} segments",
-            pieces.len()
-        );
+    let tags = Tags::start("", &[("a", "prefix = 'GETX'"), ("b", "prefix = 'GE'"), ("fallback", "")]);
+    for pieces in [vec![&b"GETX"[..]], vec![b"GE", b"TX"], vec![b"G", b"E", b"T", b"X"]] {
+        assert_eq!(tags.answer(&pieces), "a\nGETX", "in {} segments", pieces.len());
     }
-    for pieces in [
-        vec![&b"GETY"[..]],
-        vec![b"GE", b"TY"],
-        vec![b"G", b"E", b"T", b"Y"],
-    ] {
-        assert_eq!(
-            tags.answer(&pieces),
-            "b\nGETY",
-            "in {} segments",
-            pieces.len()
-        );
+    for pieces in [vec![&b"GETY"[..]], vec![b"GE", b"TY"], vec![b"G", b"E", b"T", b"Y"]] {
+        assert_eq!(tags.answer(&pieces), "b\nGETY", "in {} segments", pieces.len());
     }
 }
 
 #[test]
 fn a_match_that_waited_for_an_earlier_service_wins_when_time_is_up() {
-    let tags = Tags::start(
-        "timeout = \"400ms\"",
-        &[
-            ("a", "prefix = 'GETX'"),
-            ("b", "prefix = 'GE'"),
-            ("timeout", ""),
-        ],
-    );
+    let tags = Tags::start("timeout = \"400ms\"", &[("a", "prefix = 'GETX'"), ("b", "prefix = 'GE'"), ("timeout", "")]);
     let started = Instant::now();
     let client = tags.portsplit.client_sending("GET");
     assert_eq!(client.receive_line(), "b");
@@ -164,11 +99,7 @@ fn a_match_that_waited_for_an_earlier_service_wins_when_time_is_up() {
 
 #[test]
 fn fallback_gets_the_connection_as_soon_as_every_service_rejects() {
-    let services = [
-        ("a", "prefix = 'twelve bytes'"),
-        ("b", "regex = '^GET '"),
-        ("fallback", ""),
-    ];
+    let services = [("a", "prefix = 'twelve bytes'"), ("b", "regex = '^GET '"), ("fallback", "")];
     let tags = Tags::start("timeout = \"60s\"", &services);
     for flight in ["GX", "x", "\n", "twelve byteS"] {
         // The client stays open: only the bytes can have decided this.
@@ -178,13 +109,7 @@ fn fallback_gets_the_connection_as_soon_as_every_service_rejects() {
         let peer = client.local();
         drop(client);
         let line = tags.portsplit.connection_of(&peer);
-        assert_eq!(
-            (
-                line.field("service").as_str(),
-                line.field("reason").as_str()
-            ),
-            ("fallback", "no-match")
-        );
+        assert_eq!((line.field("service").as_str(), line.field("reason").as_str()), ("fallback", "no-match"));
     }
 }
 
@@ -194,25 +119,12 @@ fn without_a_fallback_an_unmatched_connection_is_closed() {
     let client = tags.portsplit.client_sending("GET / HTTP/1.0\r\n\r\n");
     assert!(client.assert_closed_without_a_byte() < Duration::from_secs(5));
     let line = tags.portsplit.connection_of(&client.local());
-    assert_eq!(
-        (
-            line.field("service").as_str(),
-            line.field("reason").as_str()
-        ),
-        ("", "no-match")
-    );
+    assert_eq!((line.field("service").as_str(), line.field("reason").as_str()), ("", "no-match"));
 }
 
 #[test]
 fn a_silent_client_gets_the_timeout_service_on_time() {
-    let tags = Tags::start(
-        "timeout = \"500ms\"",
-        &[
-            ("ssh", "prefix = 'SSH-'"),
-            ("timeout", ""),
-            ("fallback", ""),
-        ],
-    );
+    let tags = Tags::start("timeout = \"500ms\"", &[("ssh", "prefix = 'SSH-'"), ("timeout", ""), ("fallback", "")]);
     let started = Instant::now();
     let client = tags.portsplit.client();
     assert_eq!(client.receive_line(), "timeout");
@@ -222,26 +134,14 @@ fn a_silent_client_gets_the_timeout_service_on_time() {
     let peer = client.local();
     drop(client);
     let line = tags.portsplit.connection_of(&peer);
-    assert_eq!(
-        (
-            line.field("service").as_str(),
-            line.field("reason").as_str()
-        ),
-        ("timeout", "timeout")
-    );
+    assert_eq!((line.field("service").as_str(), line.field("reason").as_str()), ("timeout", "timeout"));
     assert_eq!(line.number("first_flight_bytes"), 0);
     assert!((490..1500).contains(&line.decide_ms()), "{}", line.text());
 }
 
 #[test]
 fn trickled_bytes_do_not_move_the_deadline_and_are_all_passed_on() {
-    let tags = Tags::start(
-        "timeout = \"600ms\"",
-        &[
-            ("a", "prefix = 'aaaaaaaaaaaaaaaaaaaaaaaa'"),
-            ("timeout", ""),
-        ],
-    );
+    let tags = Tags::start("timeout = \"600ms\"", &[("a", "prefix = 'aaaaaaaaaaaaaaaaaaaaaaaa'"), ("timeout", "")]);
     let started = Instant::now();
     let client = tags.portsplit.client();
     let reader = client.clone();
@@ -265,22 +165,13 @@ fn trickled_bytes_do_not_move_the_deadline_and_are_all_passed_on() {
 
 #[test]
 fn without_a_timeout_service_a_silent_client_is_closed_on_time() {
-    let tags = Tags::start(
-        "timeout = \"400ms\"",
-        &[("ssh", "prefix = 'SSH-'"), ("fallback", "")],
-    );
+    let tags = Tags::start("timeout = \"400ms\"", &[("ssh", "prefix = 'SSH-'"), ("fallback", "")]);
     let started = Instant::now();
     let client = tags.portsplit.client_sending("SS");
     client.assert_closed_without_a_byte();
     assert_took("the close", started.elapsed(), 390, 1400);
     let line = tags.portsplit.connection_of(&client.local());
-    assert_eq!(
-        (
-            line.field("service").as_str(),
-            line.field("reason").as_str()
-        ),
-        ("", "timeout")
-    );
+    assert_eq!((line.field("service").as_str(), line.field("reason").as_str()), ("", "timeout"));
 }
 
 #[test]
@@ -290,32 +181,20 @@ fn a_service_that_closes_sends_nothing() {
     let client = portsplit.client_sending("SSH-2.0-x");
     client.assert_closed_without_a_byte();
     let line = portsplit.connection_of(&client.local());
-    assert_eq!(
-        (
-            line.field("service").as_str(),
-            line.field("reason").as_str()
-        ),
-        ("ssh", "match")
-    );
+    assert_eq!((line.field("service").as_str(), line.field("reason").as_str()), ("ssh", "match"));
 }
 
 #[test]
 fn a_request_that_half_closes_at_once_is_answered_in_full() {
     let tags = Tags::start("", &[("web", "regex = '^GET '"), ("fallback", "")]);
     for _ in 0..100 {
-        assert_eq!(
-            tags.answer(&[b"GET / HTTP/1.0\r\n\r\n"]),
-            "web\nGET / HTTP/1.0\r\n\r\n"
-        );
+        assert_eq!(tags.answer(&[b"GET / HTTP/1.0\r\n\r\n"]), "web\nGET / HTTP/1.0\r\n\r\n");
     }
 }
 
 #[test]
 fn half_close_with_undecided_bytes_goes_to_fallback_with_the_bytes_and_the_end() {
-    let tags = Tags::start(
-        "timeout = \"60s\"",
-        &[("ssh", "prefix = 'SSH-'"), ("fallback", "")],
-    );
+    let tags = Tags::start("timeout = \"60s\"", &[("ssh", "prefix = 'SSH-'"), ("fallback", "")]);
     let client = tags.portsplit.client_sending("SS");
     client.finish();
     assert_eq!(client.answer(), "fallback\nSS");
@@ -325,14 +204,7 @@ fn half_close_with_undecided_bytes_goes_to_fallback_with_the_bytes_and_the_end()
 
 #[test]
 fn a_client_that_leaves_without_a_byte_reaches_nobody() {
-    let tags = Tags::start(
-        "timeout = \"60s\"",
-        &[
-            ("ssh", "prefix = 'SSH-'"),
-            ("fallback", ""),
-            ("timeout", ""),
-        ],
-    );
+    let tags = Tags::start("timeout = \"60s\"", &[("ssh", "prefix = 'SSH-'"), ("fallback", ""), ("timeout", "")]);
     let client = tags.portsplit.client();
     client.finish();
     client.assert_closed_without_a_byte();
@@ -343,45 +215,24 @@ fn a_client_that_leaves_without_a_byte_reaches_nobody() {
 
 #[test]
 fn a_regex_with_dollar_matches_only_at_half_close() {
-    let tags = Tags::start(
-        "timeout = \"500ms\"",
-        &[
-            ("end", "regex = '^ping$'"),
-            ("fallback", ""),
-            ("timeout", ""),
-        ],
-    );
+    let tags = Tags::start("timeout = \"500ms\"", &[("end", "regex = '^ping$'"), ("fallback", ""), ("timeout", "")]);
     assert_eq!(tags.answer(&[b"ping"]), "end\nping");
     assert_eq!(tags.answer(&[b"ping!"]), "fallback\nping!");
     let client = tags.portsplit.client_sending("ping");
-    assert_eq!(
-        client.receive_line(),
-        "timeout",
-        "no half-close, so no end of the text"
-    );
+    assert_eq!(client.receive_line(), "timeout", "no half-close, so no end of the text");
 }
 
 #[test]
 fn an_unanchored_regex_finds_its_text_anywhere() {
     let tags = Tags::start("", &[("found", r"regex = 'magic\xff'"), ("fallback", "")]);
-    assert_eq!(
-        tags.portsplit
-            .client_sending(b"some bytes, then magic\xff")
-            .receive_line(),
-        "found"
-    );
-    assert_eq!(
-        tags.answer(&[b"some bytes, no m\xffagic"]).lines().next(),
-        Some("fallback")
-    );
+    assert_eq!(tags.portsplit.client_sending(b"some bytes, then magic\xff").receive_line(), "found");
+    assert_eq!(tags.answer(&[b"some bytes, no m\xffagic"]).lines().next(), Some("fallback"));
 }
 
 #[test]
 fn a_full_buffer_goes_to_fallback_with_every_byte() {
-    let tags = Tags::start(
-        "max_first_flight = \"1KiB\"\ntimeout = \"60s\"",
-        &[("never", "regex = 'x'"), ("fallback", "")],
-    );
+    let tags =
+        Tags::start("max_first_flight = \"1KiB\"\ntimeout = \"60s\"", &[("never", "regex = 'x'"), ("fallback", "")]);
     for len in [1024, 1025, 5000] {
         let sent = "a".repeat(len);
         let client = tags.portsplit.client_sending(&sent);
@@ -409,21 +260,14 @@ fn first_flights_around_every_power_of_two_arrive_once() {
             client.send(&body[len / 3..]);
             client.send("#");
             client.finish();
-            assert_eq!(
-                client.answer(),
-                format!("{expected}\n{body}#"),
-                "{len} bytes"
-            );
+            assert_eq!(client.answer(), format!("{expected}\n{body}#"), "{len} bytes");
         }
     }
 }
 
 #[test]
 fn a_byte_that_races_with_the_deadline_still_reaches_the_timeout_service() {
-    let tags = Tags::start(
-        "timeout = \"100ms\"",
-        &[("ssh", "prefix = 'SSH-'"), ("timeout", "")],
-    );
+    let tags = Tags::start("timeout = \"100ms\"", &[("ssh", "prefix = 'SSH-'"), ("timeout", "")]);
     std::thread::scope(|scope| {
         for step in 0..40 {
             let tags = &tags;
@@ -435,10 +279,7 @@ fn a_byte_that_races_with_the_deadline_still_reaches_the_timeout_service() {
                 client.finish();
                 // Before the deadline the half-close comes first, and without a fallback that means close.
                 let answer = client.answer();
-                assert!(
-                    answer == "timeout\nSS" || answer.is_empty(),
-                    "at {step}: {answer:?}"
-                );
+                assert!(answer == "timeout\nSS" || answer.is_empty(), "at {step}: {answer:?}");
             });
         }
     });

@@ -16,10 +16,7 @@ fn run(command: &str) -> Portsplit {
 
 #[track_caller]
 fn run_with(globals: &str, command: &str) -> Portsplit {
-    Portsplit::start(&format!(
-        "{globals}\n{LISTEN}{}",
-        service("run", "prefix = '>'", &format!("exec = {command}"))
-    ))
+    Portsplit::start(&format!("{globals}\n{LISTEN}{}", service("run", "prefix = '>'", &format!("exec = {command}"))))
 }
 
 fn shell(script: &str) -> String {
@@ -40,34 +37,20 @@ fn a_program_by_pty_has_a_terminal() {
     let portsplit = run("[\"tty\"]\npty = true");
     let client = portsplit.client_sending(">");
     let answer = client.answer();
-    assert!(
-        answer.trim().starts_with("/dev/pts/"),
-        "tty said {answer:?}"
-    );
+    assert!(answer.trim().starts_with("/dev/pts/"), "tty said {answer:?}");
     let portsplit = run("[\"tty\"]");
     assert_eq!(portsplit.client_sending(">").answer().trim(), "not a tty");
 }
 
 #[test]
 fn a_pty_is_the_controlling_terminal_has_a_size_and_does_not_echo() {
-    let portsplit = run(&format!(
-        "{}\npty = true",
-        shell("read line; stty size </dev/tty; echo \"got $line\"")
-    ));
+    let portsplit = run(&format!("{}\npty = true", shell("read line; stty size </dev/tty; echo \"got $line\"")));
     let client = portsplit.client_sending(">hello\n");
     let answer = client.answer();
     let lines: Vec<&str> = answer.lines().map(str::trim).collect();
-    let [size, got] = lines[..] else {
-        panic!("expected two lines, no echo: {answer:?}")
-    };
-    let numbers: Vec<u32> = size
-        .split(' ')
-        .map(|number| number.parse().unwrap_or(0))
-        .collect();
-    assert!(
-        numbers.len() == 2 && numbers.iter().all(|number| *number > 0),
-        "the window size is {size:?}"
-    );
+    let [size, got] = lines[..] else { panic!("expected two lines, no echo: {answer:?}") };
+    let numbers: Vec<u32> = size.split(' ').map(|number| number.parse().unwrap_or(0)).collect();
+    assert!(numbers.len() == 2 && numbers.iter().all(|number| *number > 0), "the window size is {size:?}");
     assert_eq!(got, "got >hello");
 }
 
@@ -76,22 +59,11 @@ fn all_output_is_delivered_although_the_program_is_gone() {
     let len = 1_048_576;
     let portsplit = run(&shell("head -c 1048576 /dev/zero | tr '\\0' y; exit 3"));
     for _ in 0..5 {
-        assert_eq!(
-            portsplit.client_sending(">").receive_to_end().len(),
-            len,
-            "by pipes"
-        );
+        assert_eq!(portsplit.client_sending(">").receive_to_end().len(), len, "by pipes");
     }
-    let portsplit = run(&format!(
-        "{}\npty = true",
-        shell("head -c 1048576 /dev/zero | tr '\\0' y")
-    ));
+    let portsplit = run(&format!("{}\npty = true", shell("head -c 1048576 /dev/zero | tr '\\0' y")));
     for _ in 0..5 {
-        assert_eq!(
-            portsplit.client_sending(">").receive_to_end().len(),
-            len,
-            "by pty"
-        );
+        assert_eq!(portsplit.client_sending(">").receive_to_end().len(), len, "by pty");
     }
 }
 
@@ -121,15 +93,10 @@ fn the_program_sees_three_descriptors_its_own_session_and_default_signals() {
         let answer = portsplit.client_sending(">").answer();
         let lines: Vec<&str> = answer.lines().collect();
         assert_eq!(lines.first().copied(), Some("0 1 2 "), "{answer}");
-        let masks: Vec<&str> = lines
-            .iter()
-            .filter_map(|line| Some(line.strip_prefix("Sig")?.split_once('\t')?.1))
-            .collect();
+        let masks: Vec<&str> =
+            lines.iter().filter_map(|line| Some(line.strip_prefix("Sig")?.split_once('\t')?.1)).collect();
         assert_eq!(masks, ["0000000000000000", "0000000000000000"], "{answer}");
-        let session = lines
-            .iter()
-            .find_map(|line| line.strip_prefix("session "))
-            .expect("the session is printed");
+        let session = lines.iter().find_map(|line| line.strip_prefix("session ")).expect("the session is printed");
         let (session, own) = session.split_once(' ').expect("two numbers");
         assert_eq!(session, own, "the program leads a session of its own");
     }
@@ -141,38 +108,18 @@ fn the_environment_tells_the_peer_and_hides_the_rest() {
     let portsplit = run("[\"env\"]");
     let client = portsplit.client_sending(">");
     let answer = client.answer();
-    let vars: BTreeMap<&str, &str> = answer
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .collect();
-    assert_eq!(
-        vars.get("PORTSPLIT_SERVICE").copied(),
-        Some("run"),
-        "{answer}"
-    );
-    assert_eq!(
-        vars.get("PORTSPLIT_PEER").copied(),
-        Some(client.local().as_str()),
-        "{answer}"
-    );
-    assert_eq!(
-        vars.get("PORTSPLIT_LOCAL").copied(),
-        Some(portsplit.address()),
-        "{answer}"
-    );
+    let vars: BTreeMap<&str, &str> = answer.lines().filter_map(|line| line.split_once('=')).collect();
+    assert_eq!(vars.get("PORTSPLIT_SERVICE").copied(), Some("run"), "{answer}");
+    assert_eq!(vars.get("PORTSPLIT_PEER").copied(), Some(client.local().as_str()), "{answer}");
+    assert_eq!(vars.get("PORTSPLIT_LOCAL").copied(), Some(portsplit.address()), "{answer}");
     assert!(vars.contains_key("PATH"), "{answer}");
-    let foreign: Vec<&&str> = vars
-        .keys()
-        .filter(|name| name.starts_with("CARGO"))
-        .collect();
+    let foreign: Vec<&&str> = vars.keys().filter(|name| name.starts_with("CARGO")).collect();
     assert!(foreign.is_empty(), "the program inherits {foreign:?}");
 }
 
 #[test]
 fn stderr_goes_to_the_log_and_not_to_the_client() {
-    let portsplit = run(&shell(
-        "echo for the client; printf 'for\\033[31m the log\\n' >&2",
-    ));
+    let portsplit = run(&shell("echo for the client; printf 'for\\033[31m the log\\n' >&2"));
     let client = portsplit.client_sending(">");
     assert_eq!(client.answer(), "for the client\n");
     portsplit.wait_for_line("the program's stderr", |line| {
@@ -186,20 +133,14 @@ fn a_program_that_cannot_be_started_sends_nothing_and_is_logged() {
     let dir = tempfile::tempdir().unwrap();
     let plain = dir.path().join("plain");
     std::fs::write(&plain, "not a program").unwrap();
-    for program in [
-        "/nonexistent/program".to_owned(),
-        plain.display().to_string(),
-    ] {
+    for program in ["/nonexistent/program".to_owned(), plain.display().to_string()] {
         let portsplit = run(&format!("[\"{program}\"]"));
         let baseline = portsplit.process().fds();
         for _ in 0..20 {
-            portsplit
-                .client_sending(">hello")
-                .assert_closed_without_a_byte();
+            portsplit.client_sending(">hello").assert_closed_without_a_byte();
         }
-        portsplit.wait_for_line("the reason why", |line| {
-            line.text().contains(&program) && line.message() != "connection"
-        });
+        portsplit
+            .wait_for_line("the reason why", |line| line.text().contains(&program) && line.message() != "connection");
         portsplit.assert_back_to(baseline);
     }
 }
@@ -209,9 +150,7 @@ fn a_program_that_never_reads_ends_with_its_client() {
     let portsplit = run(&shell("sleep 1000 & exec sleep 1000"));
     let baseline = portsplit.process().fds();
     let client = portsplit.client_sending(">");
-    eventually("the program runs", || {
-        !portsplit.process().children().is_empty()
-    });
+    eventually("the program runs", || !portsplit.process().children().is_empty());
     let child = portsplit.process().children()[0];
     let mut grandchild = Vec::new();
     eventually("its background job runs", || {
@@ -227,9 +166,7 @@ fn a_program_that_never_reads_ends_with_its_client() {
 
 #[test]
 fn a_program_that_ignores_the_polite_signals_is_killed() {
-    let portsplit = run(&shell(
-        "trap '' HUP TERM INT; echo ready; while :; do sleep 1000; done",
-    ));
+    let portsplit = run(&shell("trap '' HUP TERM INT; echo ready; while :; do sleep 1000; done"));
     let client = portsplit.client_sending(">");
     assert_eq!(client.receive_line(), "ready");
     let child = portsplit.process().children()[0];
@@ -241,17 +178,12 @@ fn a_program_that_ignores_the_polite_signals_is_killed() {
 fn a_program_gets_hangup_before_anything_worse() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("signals");
-    let trap = format!(
-        "trap 'echo HUP >>{0}; exit' HUP; echo ready; while :; do sleep 0.1; done",
-        file.display()
-    );
+    let trap = format!("trap 'echo HUP >>{0}; exit' HUP; echo ready; while :; do sleep 0.1; done", file.display());
     let portsplit = run(&shell(&trap));
     let client = portsplit.client_sending(">");
     assert_eq!(client.receive_line(), "ready");
     client.abort();
-    eventually("the program notes the hangup", || {
-        std::fs::read_to_string(&file).is_ok_and(|text| text == "HUP\n")
-    });
+    eventually("the program notes the hangup", || std::fs::read_to_string(&file).is_ok_and(|text| text == "HUP\n"));
     eventually("it is reaped", || portsplit.process().children().is_empty());
 }
 
@@ -267,9 +199,7 @@ fn a_client_that_only_half_closed_still_gets_the_late_answer() {
 fn hundreds_of_programs_leave_no_zombie_and_no_descriptor() {
     let portsplit = run("[\"cat\"]");
     portsplit.client_sending(">").finish();
-    eventually("the first is done", || {
-        portsplit.log().count(|line| line.message() == "connection") == 1
-    });
+    eventually("the first is done", || portsplit.log().count(|line| line.message() == "connection") == 1);
     let baseline = portsplit.process().fds();
     std::thread::scope(|scope| {
         for worker in 0..4 {
@@ -289,9 +219,7 @@ fn hundreds_of_programs_leave_no_zombie_and_no_descriptor() {
             });
         }
     });
-    eventually("every connection is logged", || {
-        portsplit.log().count(|line| line.message() == "connection") == 301
-    });
+    eventually("every connection is logged", || portsplit.log().count(|line| line.message() == "connection") == 301);
     portsplit.assert_back_to(baseline);
 }
 
@@ -299,21 +227,10 @@ fn hundreds_of_programs_leave_no_zombie_and_no_descriptor() {
 fn a_fallback_and_a_timeout_can_run_programs() {
     let services = [
         service("ssh", "prefix = 'SSH-'", "close = true"),
-        service(
-            "fallback",
-            "",
-            "exec = [\"/bin/sh\", \"-c\", \"echo $PORTSPLIT_SERVICE; cat\"]",
-        ),
-        service(
-            "timeout",
-            "",
-            "exec = [\"/bin/sh\", \"-c\", \"echo $PORTSPLIT_SERVICE; cat\"]",
-        ),
+        service("fallback", "", "exec = [\"/bin/sh\", \"-c\", \"echo $PORTSPLIT_SERVICE; cat\"]"),
+        service("timeout", "", "exec = [\"/bin/sh\", \"-c\", \"echo $PORTSPLIT_SERVICE; cat\"]"),
     ];
-    let portsplit = Portsplit::start(&format!(
-        "timeout = \"300ms\"\n{LISTEN}{}",
-        services.concat()
-    ));
+    let portsplit = Portsplit::start(&format!("timeout = \"300ms\"\n{LISTEN}{}", services.concat()));
     let client = portsplit.client_sending("who are you?");
     client.finish();
     assert_eq!(client.answer(), "fallback\nwho are you?");
@@ -325,10 +242,7 @@ fn a_fallback_and_a_timeout_can_run_programs() {
 
 #[test]
 fn drain_ends_programs_that_do_not_end_by_themselves() {
-    let mut portsplit = run_with(
-        "drain_timeout = \"500ms\"",
-        &shell("echo ready; sleep 1000"),
-    );
+    let mut portsplit = run_with("drain_timeout = \"500ms\"", &shell("echo ready; sleep 1000"));
     let client = portsplit.client_sending(">");
     assert_eq!(client.receive_line(), "ready");
     let child = portsplit.process().children()[0];

@@ -24,16 +24,9 @@ fn wildcards_of_both_families_bind_the_same_port() {
     let backend = Backend::tag("web");
     let port = free_port();
     let listen = format!("listen = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\n");
-    let portsplit = Portsplit::start(&format!(
-        "{listen}{}",
-        to(&backend, "web", "prefix = 'GET '")
-    ));
+    let portsplit = Portsplit::start(&format!("{listen}{}", to(&backend, "web", "prefix = 'GET '")));
     for host in ["127.0.0.1", "127.0.0.9", "[::1]"] {
-        assert_eq!(
-            answer(&format!("{host}:{port}"), "GET /"),
-            "web\nGET /",
-            "by {host}"
-        );
+        assert_eq!(answer(&format!("{host}:{port}"), "GET /"), "web\nGET /", "by {host}");
     }
     let peer = {
         let client = Socket::connect(&format!("[::1]:{port}"));
@@ -43,21 +36,13 @@ fn wildcards_of_both_families_bind_the_same_port() {
         client.local()
     };
     let line = portsplit.connection_of(&peer);
-    assert!(
-        line.field("listener").contains("[::]"),
-        "the IPv6 listener took it: {}",
-        line.text()
-    );
+    assert!(line.field("listener").contains("[::]"), "the IPv6 listener took it: {}", line.text());
     portsplit.stop();
 }
 
 #[test]
 fn each_listener_offers_only_its_own_services() {
-    let (ssh, web, rest) = (
-        Backend::tag("ssh"),
-        Backend::tag("web"),
-        Backend::tag("fallback"),
-    );
+    let (ssh, web, rest) = (Backend::tag("ssh"), Backend::tag("web"), Backend::tag("fallback"));
     let listen = r#"
         [[listen]]
         address = "127.0.0.1:0"
@@ -68,11 +53,7 @@ fn each_listener_offers_only_its_own_services() {
         [[listen]]
         address = "127.0.0.1:0"
     "#;
-    let services = [
-        to(&ssh, "ssh", "prefix = 'SSH-'"),
-        to(&web, "web", "prefix = 'GET '"),
-        to(&rest, "fallback", ""),
-    ];
+    let services = [to(&ssh, "ssh", "prefix = 'SSH-'"), to(&web, "web", "prefix = 'GET '"), to(&rest, "fallback", "")];
     let portsplit = Portsplit::start(&format!("{listen}{}", services.concat()));
     let table = [
         (0, "SSH-2", "ssh\nSSH-2"),
@@ -86,11 +67,7 @@ fn each_listener_offers_only_its_own_services() {
         (2, "other", "fallback\nother"),
     ];
     for (listener, sent, expected) in table {
-        assert_eq!(
-            answer(portsplit.nth_address(listener), sent),
-            expected,
-            "{sent} at listener {listener}"
-        );
+        assert_eq!(answer(portsplit.nth_address(listener), sent), expected, "{sent} at listener {listener}");
     }
 }
 
@@ -98,38 +75,18 @@ fn each_listener_offers_only_its_own_services() {
 fn an_address_in_use_ends_the_start_and_is_named_with_the_reason() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let config = format!(
-        "listen = [\"127.0.0.1:0\", \"{address}\"]\n{}",
-        service("x", "prefix = 'x'", "close = true")
-    );
+    let config = format!("listen = [\"127.0.0.1:0\", \"{address}\"]\n{}", service("x", "prefix = 'x'", "close = true"));
     let output = run_config(&config);
-    assert!(
-        matches!(output.code, Some(1 | 2)),
-        "exit {:?}: {}",
-        output.code,
-        output.stderr
-    );
+    assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
     let error = output.stderr.to_lowercase();
-    assert!(
-        error.contains(&address) && error.contains("in use"),
-        "{}",
-        output.stderr
-    );
+    assert!(error.contains(&address) && error.contains("in use"), "{}", output.stderr);
 }
 
 #[test]
 fn an_address_of_another_machine_ends_the_start_and_is_named() {
-    let config = format!(
-        "listen = [\"203.0.113.7:9\"]\n{}",
-        service("x", "prefix = 'x'", "close = true")
-    );
+    let config = format!("listen = [\"203.0.113.7:9\"]\n{}", service("x", "prefix = 'x'", "close = true"));
     let output = run_config(&config);
-    assert!(
-        matches!(output.code, Some(1 | 2)),
-        "exit {:?}: {}",
-        output.code,
-        output.stderr
-    );
+    assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
     assert!(output.stderr.contains("203.0.113.7:9"), "{}", output.stderr);
 }
 
@@ -139,10 +96,7 @@ fn a_unix_listener_makes_its_socket_and_removes_it_at_exit() {
     let path = dir.path().join("listen.sock");
     let backend = Backend::tag("web");
     let listen = format!("listen = [\"unix:{}\"]\n", path.display());
-    let portsplit = Portsplit::start(&format!(
-        "{listen}{}",
-        to(&backend, "web", "prefix = 'GET '")
-    ));
+    let portsplit = Portsplit::start(&format!("{listen}{}", to(&backend, "web", "prefix = 'GET '")));
     assert!(is_socket(&path));
     assert_eq!(portsplit.address(), format!("unix:{}", path.display()));
     assert_eq!(answer(portsplit.address(), "GET /"), "web\nGET /");
@@ -158,10 +112,7 @@ fn a_stale_unix_socket_is_replaced() {
     assert!(is_socket(&path), "a closed listener leaves its file behind");
     let backend = Backend::tag("web");
     let listen = format!("listen = [\"unix:{}\"]\n", path.display());
-    let portsplit = Portsplit::start(&format!(
-        "{listen}{}",
-        to(&backend, "web", "prefix = 'GET '")
-    ));
+    let portsplit = Portsplit::start(&format!("{listen}{}", to(&backend, "web", "prefix = 'GET '")));
     assert_eq!(answer(portsplit.address(), "GET /"), "web\nGET /");
 }
 
@@ -172,26 +123,10 @@ fn a_live_unix_socket_is_refused_and_keeps_working() {
     let live = UnixListener::bind(&path).unwrap();
     let inode = std::fs::metadata(&path).unwrap().ino();
     let listen = format!("listen = [\"unix:{}\"]\n", path.display());
-    let output = run_config(&format!(
-        "{listen}{}",
-        service("x", "prefix = 'x'", "close = true")
-    ));
-    assert!(
-        matches!(output.code, Some(1 | 2)),
-        "exit {:?}: {}",
-        output.code,
-        output.stderr
-    );
-    assert!(
-        output.stderr.contains(&path.display().to_string()),
-        "{}",
-        output.stderr
-    );
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().ino(),
-        inode,
-        "the live socket's file is untouched"
-    );
+    let output = run_config(&format!("{listen}{}", service("x", "prefix = 'x'", "close = true")));
+    assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
+    assert!(output.stderr.contains(&path.display().to_string()), "{}", output.stderr);
+    assert_eq!(std::fs::metadata(&path).unwrap().ino(), inode, "the live socket's file is untouched");
     live.set_nonblocking(true).unwrap();
     while live.accept().is_ok() {}
     Socket::connect(&format!("unix:{}", path.display()));
@@ -209,29 +144,12 @@ fn somebody_elses_file_or_folder_at_a_unix_path_is_untouched() {
     std::fs::create_dir(&folder).unwrap();
     for path in [&file, &link, &folder] {
         let listen = format!("listen = [\"unix:{}\"]\n", path.display());
-        let output = run_config(&format!(
-            "{listen}{}",
-            service("x", "prefix = 'x'", "close = true")
-        ));
-        assert!(
-            matches!(output.code, Some(1 | 2)),
-            "{path:?}: exit {:?}: {}",
-            output.code,
-            output.stderr
-        );
-        assert!(
-            output.stderr.contains(&path.display().to_string()),
-            "{}",
-            output.stderr
-        );
+        let output = run_config(&format!("{listen}{}", service("x", "prefix = 'x'", "close = true")));
+        assert!(matches!(output.code, Some(1 | 2)), "{path:?}: exit {:?}: {}", output.code, output.stderr);
+        assert!(output.stderr.contains(&path.display().to_string()), "{}", output.stderr);
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
-    assert!(
-        std::fs::symlink_metadata(&link)
-            .unwrap()
-            .file_type()
-            .is_symlink()
-    );
+    assert!(std::fs::symlink_metadata(&link).unwrap().file_type().is_symlink());
     assert!(folder.is_dir());
 }
 
@@ -240,10 +158,7 @@ fn a_socket_that_somebody_put_in_its_place_survives_its_exit() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("listen.sock");
     let listen = format!("listen = [\"unix:{}\"]\n", path.display());
-    let portsplit = Portsplit::start(&format!(
-        "{listen}{}",
-        service("x", "prefix = 'x'", "close = true")
-    ));
+    let portsplit = Portsplit::start(&format!("{listen}{}", service("x", "prefix = 'x'", "close = true")));
     std::fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
     portsplit.stop();
@@ -255,21 +170,9 @@ fn a_failed_start_leaves_no_socket_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("listen.sock");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = format!(
-        "listen = [\"unix:{}\", \"{}\"]\n",
-        path.display(),
-        taken.local_addr().unwrap()
-    );
-    let output = run_config(&format!(
-        "{listen}{}",
-        service("x", "prefix = 'x'", "close = true")
-    ));
-    assert!(
-        matches!(output.code, Some(1 | 2)),
-        "exit {:?}: {}",
-        output.code,
-        output.stderr
-    );
+    let listen = format!("listen = [\"unix:{}\", \"{}\"]\n", path.display(), taken.local_addr().unwrap());
+    let output = run_config(&format!("{listen}{}", service("x", "prefix = 'x'", "close = true")));
+    assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
     assert!(!path.exists());
 }
 
@@ -277,15 +180,9 @@ fn a_failed_start_leaves_no_socket_file() {
 fn many_listeners_serve_side_by_side() {
     let backend = Backend::tag("web");
     let addresses = vec!["\"127.0.0.1:0\""; 40].join(", ");
-    let config = format!(
-        "listen = [{addresses}]\n{}",
-        to(&backend, "web", "prefix = 'GET '")
-    );
+    let config = format!("listen = [{addresses}]\n{}", to(&backend, "web", "prefix = 'GET '"));
     let portsplit = Portsplit::start(&config);
     for listener in 0..40 {
-        assert_eq!(
-            answer(portsplit.nth_address(listener), "GET /"),
-            "web\nGET /"
-        );
+        assert_eq!(answer(portsplit.nth_address(listener), "GET /"), "web\nGET /");
     }
 }

@@ -25,8 +25,7 @@ impl Everything {
         }
         let (sshd, nginx, fallback) = (Sshd::start(), Nginx::start(), Backend::tag("fallback"));
         let port = free_port();
-        let socket =
-            std::env::temp_dir().join(format!("portsplit-test-{}-{port}.sock", std::process::id()));
+        let socket = std::env::temp_dir().join(format!("portsplit-test-{}-{port}.sock", std::process::id()));
         let portsplit = Portsplit::start(&format!(
             r#"
             listen = ["127.0.0.1:{port}", "[::1]:{port}", "unix:{socket}"]
@@ -52,12 +51,7 @@ impl Everything {
             tls = nginx.tls(),
             fallback = fallback.address(),
         ));
-        Some(Everything {
-            portsplit,
-            sshd,
-            nginx,
-            fallback,
-        })
+        Some(Everything { portsplit, sshd, nginx, fallback })
     }
 
     fn port(&self) -> String {
@@ -66,73 +60,41 @@ impl Everything {
 
     /// The path of the unix listener.
     fn socket(&self) -> &str {
-        self.portsplit
-            .nth_address(2)
-            .strip_prefix("unix:")
-            .expect("the third listener is a unix socket")
+        self.portsplit.nth_address(2).strip_prefix("unix:").expect("the third listener is a unix socket")
     }
 
     #[track_caller]
     fn assert_ssh_works(&self, host: &str) {
         let mut args = self.sshd.options();
         let host = host.trim_matches(['[', ']']);
-        args.extend([
-            "-p".into(),
-            self.port(),
-            user_at(host),
-            "echo from ssh; exit 7".into(),
-        ]);
+        args.extend(["-p".into(), self.port(), user_at(host), "echo from ssh; exit 7".into()]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = tools::run_within(Duration::from_secs(60), "ssh", &args, b"");
-        assert_eq!(
-            (output.text().as_str(), output.code),
-            ("from ssh\n", Some(7)),
-            "{}",
-            output.stderr
-        );
+        assert_eq!((output.text().as_str(), output.code), ("from ssh\n", Some(7)), "{}", output.stderr);
     }
 
     #[track_caller]
     fn assert_http_works(&self, host: &str) {
         let url = format!("http://{host}:{}/", self.port());
-        assert_eq!(
-            tools::run("curl", &["-sS", "--noproxy", "*", &url]).text(),
-            Nginx::BODY
-        );
+        assert_eq!(tools::run("curl", &["-sS", "--noproxy", "*", &url]).text(), Nginx::BODY);
     }
 
     #[track_caller]
     fn assert_https_works(&self, host: &str) {
         let url = format!("https://{host}:{}/", self.port());
         let certificate = self.nginx.certificate();
-        let output = tools::run(
-            "curl",
-            &["-sS", "--noproxy", "*", "--cacert", &certificate, &url],
-        );
+        let output = tools::run("curl", &["-sS", "--noproxy", "*", "--cacert", &certificate, &url]);
         assert_eq!(output.text(), Nginx::BODY);
     }
 
     #[track_caller]
     fn assert_s_client_works(&self, host: &str) {
         let (target, certificate) = (format!("{host}:{}", self.port()), self.nginx.certificate());
-        let args = [
-            "s_client",
-            "-quiet",
-            "-ign_eof",
-            "-verify_return_error",
-            "-CAfile",
-            &certificate,
-            "-connect",
-        ];
+        let args = ["s_client", "-quiet", "-ign_eof", "-verify_return_error", "-CAfile", &certificate, "-connect"];
         let args: Vec<&str> = args.into_iter().chain([target.as_str()]).collect();
         let request = b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n";
         let output = tools::run_within(Duration::from_secs(60), "openssl", &args, request);
-        assert!(
-            output.text().ends_with(Nginx::BODY),
-            "openssl: {} {}",
-            output.text(),
-            output.stderr
-        );
+        assert!(output.text().ends_with(Nginx::BODY), "openssl: {} {}", output.text(), output.stderr);
     }
 
     /// Copies a file of `len` bytes to the ssh server and back, and compares all three.
@@ -152,11 +114,7 @@ impl Everything {
         let sent = tools::run("sha256sum", &[&path("sent")]).text();
         for copy in ["stored", "returned"] {
             let sum = tools::run("sha256sum", &[&path(copy)]).text();
-            assert_eq!(
-                sum.split(' ').next(),
-                sent.split(' ').next(),
-                "the {copy} file differs"
-            );
+            assert_eq!(sum.split(' ').next(), sent.split(' ').next(), "the {copy} file differs");
         }
     }
 }
@@ -185,9 +143,7 @@ fn ssh_http_and_tls_share_one_port_of_both_families_at_once() {
     for (service, connections) in [("ssh", 2), ("http", 2), ("tls", 4)] {
         crate::support::eventually("every connection is logged", || {
             log.count(|line| {
-                line.message() == "connection"
-                    && line.field("service") == service
-                    && line.field("reason") == "match"
+                line.message() == "connection" && line.field("service") == service && line.field("reason") == "match"
             }) == connections
         });
     }
@@ -201,10 +157,7 @@ fn scp_moves_100_mb_both_ways_unchanged() {
     };
     let started = std::time::Instant::now();
     all.assert_scp_works(HOSTS[0], 100_000_000);
-    report(&format!(
-        "scp of 100 MB there and back: {:.1} s",
-        started.elapsed().as_secs_f64()
-    ));
+    report(&format!("scp of 100 MB there and back: {:.1} s", started.elapsed().as_secs_f64()));
 }
 
 #[test]
@@ -220,30 +173,11 @@ fn curl_reaches_the_http_server_through_the_unix_socket() {
     let Some(all) = Everything::start() else {
         return;
     };
-    let output = tools::run(
-        "curl",
-        &[
-            "-sS",
-            "--noproxy",
-            "*",
-            "--unix-socket",
-            all.socket(),
-            "http://localhost/",
-        ],
-    );
+    let output = tools::run("curl", &["-sS", "--noproxy", "*", "--unix-socket", all.socket(), "http://localhost/"]);
     assert_eq!(output.text(), Nginx::BODY);
     let certificate = all.nginx.certificate();
     let socket = all.socket();
-    let args = [
-        "-sS",
-        "--noproxy",
-        "*",
-        "--cacert",
-        &certificate,
-        "--unix-socket",
-        socket,
-        "https://localhost/",
-    ];
+    let args = ["-sS", "--noproxy", "*", "--cacert", &certificate, "--unix-socket", socket, "https://localhost/"];
     assert_eq!(tools::run("curl", &args).text(), Nginx::BODY);
 }
 
@@ -258,17 +192,7 @@ fn a_get_by_netcat_that_half_closes_at_once_is_answered_in_full() {
     for _ in 0..20 {
         let port = all.port();
         let request = b"GET / HTTP/1.0\r\n\r\n";
-        let output = tools::run_within(
-            Duration::from_secs(20),
-            "nc",
-            &["-N", "127.0.0.1", &port],
-            request,
-        );
-        assert!(
-            output.text().ends_with(Nginx::BODY),
-            "{:?} {}",
-            output.text(),
-            output.stderr
-        );
+        let output = tools::run_within(Duration::from_secs(20), "nc", &["-N", "127.0.0.1", &port], request);
+        assert!(output.text().ends_with(Nginx::BODY), "{:?} {}", output.text(), output.stderr);
     }
 }

@@ -42,12 +42,7 @@ impl Schedule {
                 _ => rng.below(1_048_577),
             };
             let mut own = Rng::new(rng.word());
-            Side {
-                bytes: own.bytes(len),
-                answers_last: rng.one_in(4),
-                reads_slowly: rng.one_in(4),
-                rng: own,
-            }
+            Side { bytes: own.bytes(len), answers_last: rng.one_in(4), reads_slowly: rng.one_in(4), rng: own }
         };
         let (mut client, server) = (side(), side());
         client.bytes.splice(0..0, format!(">{id:08x}").into_bytes());
@@ -69,9 +64,7 @@ impl Side {
             let slowly = self.reads_slowly;
             let reader = scope.spawn(move || read_all(socket, already, slowly, &mut reading));
             let sent = self.write_all(socket);
-            let got = reader
-                .join()
-                .map_err(|_| "the reader panicked".to_owned())?;
+            let got = reader.join().map_err(|_| "the reader panicked".to_owned())?;
             sent.and(got)
         })
     }
@@ -82,9 +75,7 @@ impl Side {
             let most = 1 << self.rng.below(18);
             let len = (1 + self.rng.below(most)).min(rest.len());
             let (slice, after) = rest.split_at(len);
-            (&mut &*socket)
-                .write_all(slice)
-                .map_err(|error| format!("cannot send: {error}"))?;
+            (&mut &*socket).write_all(slice).map_err(|error| format!("cannot send: {error}"))?;
             rest = after;
             if self.rng.one_in(8) {
                 std::thread::sleep(Duration::from_millis(self.rng.below(4) as u64));
@@ -95,22 +86,13 @@ impl Side {
     }
 }
 
-fn read_all(
-    socket: &Socket,
-    already: Vec<u8>,
-    slowly: bool,
-    rng: &mut Rng,
-) -> Result<Vec<u8>, String> {
+fn read_all(socket: &Socket, already: Vec<u8>, slowly: bool, rng: &mut Rng) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let mut got = already;
     let mut buf = vec![0; 32 * 1024];
     let mut pauses = 0;
     loop {
-        let most = if slowly {
-            1 + rng.below(8 * 1024)
-        } else {
-            buf.len()
-        };
+        let most = if slowly { 1 + rng.below(8 * 1024) } else { buf.len() };
         match (&mut &*socket).read(&mut buf[..most]) {
             Ok(0) => return Ok(got),
             Ok(len) => got.extend_from_slice(&buf[..len]),
@@ -129,8 +111,7 @@ type Results = Arc<Mutex<HashMap<u32, Result<Vec<u8>, String>>>>;
 fn player(seed: u64, results: Results) -> impl Fn(Socket) + Send + Sync + 'static {
     move |socket| {
         let header = socket.receive(HEADER);
-        let id = u32::from_str_radix(&String::from_utf8_lossy(&header[1..]), 16)
-            .expect("the header holds a number");
+        let id = u32::from_str_radix(&String::from_utf8_lossy(&header[1..]), 16).expect("the header holds a number");
         let result = Schedule::new(seed, id).server.play(&socket, header);
         results.lock().unwrap().insert(id, result);
     }
@@ -157,37 +138,21 @@ fn play_all(seed: u64, address: &str, ids: std::ops::Range<u32>, results: &Resul
             });
         }
     });
-    eventually("the backend has noted every schedule", || {
-        results.lock().unwrap().len() == ids.len()
-    });
+    eventually("the backend has noted every schedule", || results.lock().unwrap().len() == ids.len());
     let mut failures = failures.into_inner().unwrap();
     for (id, result) in results.lock().unwrap().drain() {
-        check(
-            id,
-            "backend",
-            result,
-            &Schedule::new(seed, id).client.bytes,
-            &mut failures,
-        );
+        check(id, "backend", result, &Schedule::new(seed, id).client.bytes, &mut failures);
     }
     failures
 }
 
-fn check(
-    id: u32,
-    side: &str,
-    result: Result<Vec<u8>, String>,
-    expected: &[u8],
-    failures: &mut Vec<String>,
-) {
+fn check(id: u32, side: &str, result: Result<Vec<u8>, String>, expected: &[u8], failures: &mut Vec<String>) {
     match result {
         Err(error) => failures.push(format!("schedule {id}: {side}: {error}")),
         Ok(got) if got != expected => {
             let same = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
             let (got, expected) = (got.len(), expected.len());
-            failures.push(format!(
-                "schedule {id}: {side}: {got} bytes for {expected}, equal up to {same}"
-            ));
+            failures.push(format!("schedule {id}: {side}: {got} bytes for {expected}, equal up to {same}"));
         }
         Ok(_) => {}
     }
@@ -199,51 +164,27 @@ fn a_thousand_random_schedules_are_byte_exact_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let started = Instant::now();
     let results = Results::default();
-    let backends = [
-        Backend::tcp(player(seed, results.clone())),
-        Backend::unix(player(seed, results.clone())),
-    ];
+    let backends = [Backend::tcp(player(seed, results.clone())), Backend::unix(player(seed, results.clone()))];
     for (index, backend) in backends.iter().enumerate() {
         let socket = dir.path().join(format!("{index}.sock"));
-        let listen = format!(
-            "listen = [\"127.0.0.1:0\", \"unix:{}\"]\n",
-            socket.display()
-        );
-        let all = service(
-            "all",
-            "prefix = '>'",
-            &format!("connect = \"{}\"", backend.address()),
-        );
+        let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n", socket.display());
+        let all = service("all", "prefix = '>'", &format!("connect = \"{}\"", backend.address()));
         let portsplit = Portsplit::start(&format!("{listen}{all}"));
         for listener in 0..2 {
-            let name = format!(
-                "{} to {}",
-                portsplit.nth_address(listener),
-                backend.address()
-            );
+            let name = format!("{} to {}", portsplit.nth_address(listener), backend.address());
             let warm_up = play_all(seed, portsplit.nth_address(listener), 0..1, &results);
             eventually("the warm-up is over", || {
                 portsplit.log().count(|line| line.message() == "connection") == listener * 251 + 1
             });
             let baseline = portsplit.process().fds();
             let failures = play_all(seed, portsplit.nth_address(listener), 0..250, &results);
-            assert!(
-                warm_up.is_empty() && failures.is_empty(),
-                "{name}, SEED={seed}: {failures:#?}"
-            );
+            assert!(warm_up.is_empty() && failures.is_empty(), "{name}, SEED={seed}: {failures:#?}");
             portsplit.assert_back_to(baseline);
-            assert_eq!(
-                portsplit.log().count(|line| line.message() == "connection"),
-                (listener + 1) * 251,
-                "{name}"
-            );
+            assert_eq!(portsplit.log().count(|line| line.message() == "connection"), (listener + 1) * 251, "{name}");
         }
         portsplit.stop();
     }
-    report(&format!(
-        "1,000 schedules: {:.1} s",
-        started.elapsed().as_secs_f64()
-    ));
+    report(&format!("1,000 schedules: {:.1} s", started.elapsed().as_secs_f64()));
 }
 
 #[test]
@@ -255,12 +196,7 @@ fn the_log_counts_the_bytes_of_both_directions() {
     client.finish();
     assert_eq!(client.receive_to_end().len(), 123_456);
     let line = portsplit.connection_of(&client.local());
-    assert_eq!(
-        (line.number("bytes_in"), line.number("bytes_out")),
-        (7_655, 123_456),
-        "{}",
-        line.text()
-    );
+    assert_eq!((line.number("bytes_in"), line.number("bytes_out")), (7_655, 123_456), "{}", line.text());
 }
 
 #[test]
@@ -275,12 +211,7 @@ fn both_directions_flow_at_the_same_time() {
         client.finish();
         reader.join().unwrap()
     });
-    assert!(
-        got[1..] == sent[..],
-        "{} bytes came back for {}",
-        got.len(),
-        sent.len()
-    );
+    assert!(got[1..] == sent[..], "{} bytes came back for {}", got.len(), sent.len());
 }
 
 /// Lets `backend` push until it is blocked, for every one of `clients`, none of which reads.
@@ -322,14 +253,8 @@ fn a_hundred_slow_readers_hold_little_memory() {
     let clients: Vec<Socket> = (0..100).map(|_| portsplit.client_sending(">")).collect();
     wait_until_blocked(&portsplit, &clients);
     let grown = portsplit.process().rss_kib().saturating_sub(before);
-    report(&format!(
-        "a relayed connection whose reader is stuck: {} KiB",
-        grown / 100
-    ));
-    assert!(
-        grown <= 100 * 64 + 1024,
-        "100 blocked connections hold {grown} KiB"
-    );
+    report(&format!("a relayed connection whose reader is stuck: {} KiB", grown / 100));
+    assert!(grown <= 100 * 64 + 1024, "100 blocked connections hold {grown} KiB");
 }
 
 #[test]
@@ -344,12 +269,7 @@ fn an_idle_connection_is_ended_and_a_busy_one_is_not() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             idle.assert_closed_without_a_byte();
-            assert_took(
-                "the end of the idle connection",
-                started.elapsed(),
-                700,
-                2000,
-            );
+            assert_took("the end of the idle connection", started.elapsed(), 700, 2000);
         });
         for _ in 0..10 {
             std::thread::sleep(Duration::from_millis(200));
@@ -359,9 +279,7 @@ fn an_idle_connection_is_ended_and_a_busy_one_is_not() {
     });
     let line = portsplit.connection_of(&idle.local());
     assert!(line.field("end").contains("idle"), "{}", line.text());
-    eventually("the idle connection's upstream is closed too", || {
-        backend.open() == 1
-    });
+    eventually("the idle connection's upstream is closed too", || backend.open() == 1);
 }
 
 #[test]

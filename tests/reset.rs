@@ -37,18 +37,10 @@ fn a_clients_reset_reaches_the_upstream_as_a_reset() {
     let baseline = portsplit.process().fds();
     for round in 0..100 {
         let client = portsplit.client_sending(">hello");
-        eventually("the backend has the connection", || {
-            backend.accepted() == round + 1
-        });
+        eventually("the backend has the connection", || backend.accepted() == round + 1);
         client.abort();
-        let (_, end) = ends
-            .recv_timeout(crate::support::PATIENCE)
-            .expect("the backend's connection ends");
-        assert_eq!(
-            end,
-            End::Reset,
-            "round {round}: the backend took a cut connection for a finished one"
-        );
+        let (_, end) = ends.recv_timeout(crate::support::PATIENCE).expect("the backend's connection ends");
+        assert_eq!(end, End::Reset, "round {round}: the backend took a cut connection for a finished one");
     }
     portsplit.assert_back_to(baseline);
 }
@@ -60,10 +52,7 @@ fn a_clients_orderly_end_reaches_the_upstream_as_an_end() {
     for _ in 0..100 {
         let client = portsplit.client_sending(">hello");
         client.finish();
-        assert_eq!(
-            ends.recv_timeout(crate::support::PATIENCE),
-            Ok((6, End::Eof))
-        );
+        assert_eq!(ends.recv_timeout(crate::support::PATIENCE), Ok((6, End::Eof)));
         client.receive_to_end();
     }
 }
@@ -83,11 +72,7 @@ fn an_upstreams_reset_reaches_the_client_as_a_reset() {
         let client = portsplit.client_sending(">");
         assert_eq!(client.receive(1000), pattern(1000));
         client.send("!");
-        assert_eq!(
-            client.drain(),
-            (Vec::new(), End::Reset),
-            "round {round}: a truncated answer looks complete"
-        );
+        assert_eq!(client.drain(), (Vec::new(), End::Reset), "round {round}: a truncated answer looks complete");
         let line = portsplit.connection_of(&client.local());
         assert!(line.field("end").contains("reset"), "{}", line.text());
     }
@@ -105,16 +90,8 @@ fn a_reset_in_the_middle_of_a_transfer_never_looks_like_its_end() {
     for round in 0..100 {
         let client = portsplit.client_sending(">");
         let (bytes, end) = client.drain();
-        assert_eq!(
-            end,
-            End::Reset,
-            "round {round}: after {} bytes",
-            bytes.len()
-        );
-        assert!(
-            pattern(300_000).starts_with(&bytes),
-            "round {round}: the bytes differ"
-        );
+        assert_eq!(end, End::Reset, "round {round}: after {} bytes", bytes.len());
+        assert!(pattern(300_000).starts_with(&bytes), "round {round}: the bytes differ");
     }
 }
 
@@ -126,9 +103,7 @@ fn backend_that_closes_after_two_mb() -> (Backend, mpsc::Receiver<()>) {
     let backend = Backend::tcp(move |socket| {
         socket.receive(1);
         socket.send(&*bytes);
-        eventually("the bytes are acknowledged", || {
-            socket.unacknowledged() == 0
-        });
+        eventually("the bytes are acknowledged", || socket.unacknowledged() == 0);
         drop(socket);
         let _ = closed.lock().unwrap().send(());
     });
@@ -149,11 +124,7 @@ fn a_byte_to_a_closed_upstream_does_not_eat_the_answer() {
         client.send("late");
         let (rest, _) = client.drain();
         got.extend(rest);
-        assert!(
-            got == pattern(TWO_MB),
-            "round {round}: {} of {TWO_MB} bytes",
-            got.len()
-        );
+        assert!(got == pattern(TWO_MB), "round {round}: {} of {TWO_MB} bytes", got.len());
     }
 }
 
@@ -171,11 +142,7 @@ fn the_answer_is_complete_although_the_client_keeps_sending() {
     for round in 0..50 {
         let client = portsplit.client_sending(">");
         let (got, end) = receive_while_sending(&client);
-        assert!(
-            got == pattern(TWO_MB),
-            "round {round}: {} of {TWO_MB} bytes, then {end:?}",
-            got.len()
-        );
+        assert!(got == pattern(TWO_MB), "round {round}: {} of {TWO_MB} bytes, then {end:?}", got.len());
         assert_eq!(end, End::Eof, "round {round}");
     }
 }
@@ -188,11 +155,7 @@ fn the_answer_is_complete_although_the_upstream_closes_on_a_client_that_keeps_se
         let client = portsplit.client_sending(">");
         let (got, end) = receive_while_sending(&client);
         // The backend closes with unread input, which is a reset; the bytes it sent before are all acknowledged.
-        assert!(
-            got == pattern(TWO_MB),
-            "round {round}: {} of {TWO_MB} bytes, then {end:?}",
-            got.len()
-        );
+        assert!(got == pattern(TWO_MB), "round {round}: {} of {TWO_MB} bytes, then {end:?}", got.len());
     }
 }
 
@@ -242,10 +205,7 @@ fn one_backend_that_dies_does_not_disturb_transfers_of_another() {
             scope.spawn(move || {
                 let client = portsplit.client_sending("g");
                 client.finish();
-                assert!(
-                    client.receive_to_end() == pattern(4_000_000),
-                    "a good transfer lost bytes"
-                );
+                assert!(client.receive_to_end() == pattern(4_000_000), "a good transfer lost bytes");
             });
             scope.spawn(move || assert_eq!(portsplit.client_sending("b").drain().1, End::Reset));
         }

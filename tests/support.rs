@@ -48,8 +48,5 @@ pub fn eventually_within(limit: Duration, what: &str, mut condition: impl FnMut(
 #[track_caller]
 pub fn assert_took(what: &str, took: Duration, at_least: u64, at_most: u64) {
     let range = Duration::from_millis(at_least)..=Duration::from_millis(at_most);
-    assert!(
-        range.contains(&took),
-        "{what} took {took:?}, expected {range:?}"
-    );
+    assert!(range.contains(&took), "{what} took {took:?}, expected {range:?}");
 }

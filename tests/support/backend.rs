@@ -34,12 +34,8 @@ impl Backend {
     /// Serves `handler` on the TCP address `address`.
     #[track_caller]
     pub fn tcp_on(address: &str, handler: impl Fn(Socket) + Send + Sync + 'static) -> Backend {
-        let listener = TcpListener::bind(address)
-            .unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
-        let address = listener
-            .local_addr()
-            .expect("a listener has an address")
-            .to_string();
+        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
+        let address = listener.local_addr().expect("a listener has an address").to_string();
         let accept = move || listener.accept().map(|(stream, _)| Socket::from(stream));
         Backend::serve(address, None, accept, handler)
     }
@@ -50,12 +46,7 @@ impl Backend {
         let path = dir.path().join("backend.sock");
         let listener = UnixListener::bind(&path).expect("a unix socket can be bound");
         let accept = move || listener.accept().map(|(stream, _)| Socket::from(stream));
-        Backend::serve(
-            format!("unix:{}", path.display()),
-            Some(dir),
-            accept,
-            handler,
-        )
+        Backend::serve(format!("unix:{}", path.display()), Some(dir), accept, handler)
     }
 
     fn serve(
@@ -81,11 +72,7 @@ impl Backend {
                 });
             }
         });
-        Backend {
-            address,
-            shared,
-            _dir: dir,
-        }
+        Backend { address, shared, _dir: dir }
     }
 
     /// Sends `name` and a line end at once, then everything back that arrives, and finishes when the client does.
@@ -120,10 +107,7 @@ impl Backend {
 
     /// Its TCP port.
     pub fn port(&self) -> u16 {
-        self.address
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse().ok())
-            .expect("the backend is on a TCP port")
+        self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("the backend is on a TCP port")
     }
 
     /// How many connections it has accepted.
@@ -155,10 +139,7 @@ impl Drop for Open<'_> {
 
 fn tag_handler(name: &'static str) -> impl Fn(Socket) + Send + Sync + 'static {
     move |socket| {
-        if (&mut &socket)
-            .write_all(format!("{name}\n").as_bytes())
-            .is_ok()
-        {
+        if (&mut &socket).write_all(format!("{name}\n").as_bytes()).is_ok() {
             echo(socket);
         }
     }
@@ -199,21 +180,16 @@ pub struct Refused(socket2::Socket);
 impl Refused {
     /// Reserves such a port.
     pub fn new() -> Refused {
-        let socket =
-            socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        socket
-            .bind(&SockAddr::from(any))
-            .expect("a free port can be bound");
+        socket.bind(&SockAddr::from(any)).expect("a free port can be bound");
         Refused(socket)
     }
 
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
         let addr = self.0.local_addr().expect("a bound socket has an address");
-        addr.as_socket()
-            .expect("it is an internet address")
-            .to_string()
+        addr.as_socket().expect("it is an internet address").to_string()
     }
 }
 
@@ -226,27 +202,18 @@ pub struct Blackhole {
 impl Blackhole {
     /// Binds such a port and fills its queue.
     pub fn new() -> Blackhole {
-        let listener =
-            socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        listener
-            .bind(&SockAddr::from(any))
-            .expect("a free port can be bound");
+        listener.bind(&SockAddr::from(any)).expect("a free port can be bound");
         listener.listen(0).expect("the socket can listen");
-        let target = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let target = listener.local_addr().expect("a bound socket has an address");
         let mut queued = Vec::new();
         for _ in 0..8 {
-            let client = socket2::Socket::new(Domain::IPV4, Type::STREAM, None)
-                .expect("a socket can be made");
+            let client = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
             let connected = client.connect_timeout(&target, std::time::Duration::from_millis(150));
             queued.push(client);
             if connected.is_err() {
-                return Blackhole {
-                    listener,
-                    _queued: queued,
-                };
+                return Blackhole { listener, _queued: queued };
             }
         }
         panic!("a queue of length 0 took 8 connections");
@@ -254,12 +221,7 @@ impl Blackhole {
 
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        let addr = self
-            .listener
-            .local_addr()
-            .expect("a bound socket has an address");
-        addr.as_socket()
-            .expect("it is an internet address")
-            .to_string()
+        let addr = self.listener.local_addr().expect("a bound socket has an address");
+        addr.as_socket().expect("it is an internet address").to_string()
     }
 }

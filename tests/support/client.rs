@@ -40,27 +40,17 @@ impl Socket {
     /// Connects to `address`; fails the test when that is not possible.
     #[track_caller]
     pub fn connect(address: &str) -> Socket {
-        Socket::try_connect(address)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+        Socket::try_connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
     /// Connects to the IPv4 `address` from the local address `source`.
     #[track_caller]
     pub fn connect_from(source: &str, address: &str) -> Socket {
-        let source: SocketAddr = format!("{source}:0")
-            .parse()
-            .expect("the source is an IPv4 address");
-        let target: SocketAddr = address
-            .parse()
-            .expect("the target is an IPv4 address and port");
-        let socket =
-            socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
-        socket
-            .bind(&SockAddr::from(source))
-            .expect("the source address can be bound");
-        socket
-            .connect(&SockAddr::from(target))
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        let source: SocketAddr = format!("{source}:0").parse().expect("the source is an IPv4 address");
+        let target: SocketAddr = address.parse().expect("the target is an IPv4 address and port");
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        socket.bind(&SockAddr::from(source)).expect("the source address can be bound");
+        socket.connect(&SockAddr::from(target)).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         Socket::Tcp(socket.into()).patient()
     }
 
@@ -75,9 +65,7 @@ impl Socket {
 
     /// Makes reads give up after `limit`.
     pub fn reads_give_up_after(&self, limit: Duration) {
-        self.raw()
-            .set_read_timeout(Some(limit))
-            .expect("a read timeout can be set");
+        self.raw().set_read_timeout(Some(limit)).expect("a read timeout can be set");
     }
 
     fn raw(&self) -> SockRef<'_> {
@@ -90,10 +78,7 @@ impl Socket {
     /// This end's address as the program logs a peer; empty for a unix socket.
     pub fn local(&self) -> String {
         match self {
-            Socket::Tcp(socket) => socket
-                .local_addr()
-                .map(|addr| addr.to_string())
-                .unwrap_or_default(),
+            Socket::Tcp(socket) => socket.local_addr().map(|addr| addr.to_string()).unwrap_or_default(),
             Socket::Unix(_) => String::new(),
         }
     }
@@ -101,21 +86,15 @@ impl Socket {
     /// A second handle for another thread.
     pub fn clone(&self) -> Socket {
         match self {
-            Socket::Tcp(socket) => {
-                Socket::Tcp(socket.try_clone().expect("a socket can be duplicated"))
-            }
-            Socket::Unix(socket) => {
-                Socket::Unix(socket.try_clone().expect("a socket can be duplicated"))
-            }
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone().expect("a socket can be duplicated")),
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone().expect("a socket can be duplicated")),
         }
     }
 
     /// Sends all of `bytes`.
     #[track_caller]
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
-        (&mut &*self)
-            .write_all(bytes.as_ref())
-            .expect("the bytes can be sent");
+        (&mut &*self).write_all(bytes.as_ref()).expect("the bytes can be sent");
     }
 
     /// Sends `bytes` one at a time, each in a segment of its own as far as a client can tell.
@@ -177,9 +156,7 @@ impl Socket {
                 None => unreachable!("receive returns what it was asked for"),
             }
         }
-        String::from_utf8_lossy(&line)
-            .trim_end_matches('\r')
-            .to_owned()
+        String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned()
     }
 
     /// Reads to the end, however it comes.
@@ -189,10 +166,7 @@ impl Socket {
         match (&mut &*self).read_to_end(&mut bytes) {
             Ok(_) => (bytes, End::Eof),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => (bytes, End::Reset),
-            Err(error) => panic!(
-                "after {} bytes: neither end nor reset but {error}",
-                bytes.len()
-            ),
+            Err(error) => panic!("after {} bytes: neither end nor reset but {error}", bytes.len()),
         }
     }
 
@@ -200,12 +174,7 @@ impl Socket {
     #[track_caller]
     pub fn receive_to_end(&self) -> Vec<u8> {
         let (bytes, end) = self.drain();
-        assert_eq!(
-            end,
-            End::Eof,
-            "the connection was reset after {} bytes",
-            bytes.len()
-        );
+        assert_eq!(end, End::Eof, "the connection was reset after {} bytes", bytes.len());
         bytes
     }
 
@@ -220,24 +189,16 @@ impl Socket {
     pub fn assert_closed_without_a_byte(&self) -> Duration {
         let started = Instant::now();
         let (bytes, _) = self.drain();
-        assert!(
-            bytes.is_empty(),
-            "expected nothing, received {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert!(bytes.is_empty(), "expected nothing, received {:?}", String::from_utf8_lossy(&bytes));
         started.elapsed()
     }
 
     /// Whether the connection is still open and silent right now.
     pub fn is_quiet(&self) -> bool {
-        self.raw()
-            .set_read_timeout(Some(Duration::from_millis(1)))
-            .expect("a read timeout can be set");
+        self.raw().set_read_timeout(Some(Duration::from_millis(1))).expect("a read timeout can be set");
         let result = match self {
             Socket::Tcp(socket) => socket.peek(&mut [0]),
-            Socket::Unix(socket) => {
-                SockRef::from(socket).peek(&mut [std::mem::MaybeUninit::uninit()])
-            }
+            Socket::Unix(socket) => SockRef::from(socket).peek(&mut [std::mem::MaybeUninit::uninit()]),
         };
         self.reads_give_up_after(PATIENCE);
         matches!(result, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))

@@ -12,11 +12,7 @@ pub fn service(name: &str, matcher: &str, action: &str) -> String {
 
 /// A `[[service]]` table that connects to `backend`.
 pub fn to(backend: &Backend, name: &str, matcher: &str) -> String {
-    service(
-        name,
-        matcher,
-        &format!("connect = \"{}\"", backend.address()),
-    )
+    service(name, matcher, &format!("connect = \"{}\"", backend.address()))
 }
 
 /// A listener and one service that takes every connection whose first byte is `>`, connected to `backend`.

@@ -45,24 +45,17 @@ impl Line {
     #[track_caller]
     pub fn number(&self, key: &str) -> u64 {
         let text = self.field(key);
-        text.parse()
-            .unwrap_or_else(|_| panic!("`{key}` is not a number in {}", self.text()))
+        text.parse().unwrap_or_else(|_| panic!("`{key}` is not a number in {}", self.text()))
     }
 
     /// How long the decision took, in milliseconds.
     #[track_caller]
     pub fn decide_ms(&self) -> u64 {
-        if self.value("decide_us").is_some() {
-            self.number("decide_us") / 1000
-        } else {
-            self.number("decide_ms")
-        }
+        if self.value("decide_us").is_some() { self.number("decide_us") / 1000 } else { self.number("decide_ms") }
     }
 
     fn value(&self, key: &str) -> Option<&Value> {
-        self.json
-            .get(key)
-            .or_else(|| self.json.get("fields")?.get(key))
+        self.json.get(key).or_else(|| self.json.get("fields")?.get(key))
     }
 }
 
@@ -100,10 +93,7 @@ impl Log {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// All lines so far.
@@ -122,12 +112,7 @@ impl Log {
     }
 
     /// The first line from position `from` on that satisfies `wanted`, waiting at most `limit` for it.
-    pub fn find_within(
-        &self,
-        limit: Duration,
-        from: usize,
-        wanted: impl Fn(&Line) -> bool,
-    ) -> Option<Line> {
+    pub fn find_within(&self, limit: Duration, from: usize, wanted: impl Fn(&Line) -> bool) -> Option<Line> {
         let deadline = Instant::now() + limit;
         let mut next = from;
         let mut state = self.lock();
@@ -141,12 +126,7 @@ impl Log {
             if left.is_zero() || state.ended {
                 return None;
             }
-            state = self
-                .0
-                .grew
-                .wait_timeout(state, left)
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .0;
+            state = self.0.grew.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
     }
 
@@ -154,15 +134,7 @@ impl Log {
     pub fn text(&self) -> String {
         let lines = self.lines();
         let shown = lines.len().saturating_sub(200);
-        let tail = lines
-            .iter()
-            .skip(shown)
-            .map(|line| format!("  {}\n", line.text().replace("\u{1b}", "\\e")));
-        format!(
-            "the last {} of {} lines of its log:\n{}",
-            lines.len() - shown,
-            lines.len(),
-            tail.collect::<String>()
-        )
+        let tail = lines.iter().skip(shown).map(|line| format!("  {}\n", line.text().replace("\u{1b}", "\\e")));
+        format!("the last {} of {} lines of its log:\n{}", lines.len() - shown, lines.len(), tail.collect::<String>())
     }
 }

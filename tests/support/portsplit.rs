@@ -57,20 +57,10 @@ impl Portsplit {
             }
         };
         command.arg("--config").arg(&file);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let log = Log::follow(child.stderr.take().expect("stderr is a pipe"));
-        let mut program = Portsplit {
-            child,
-            dir,
-            log,
-            addresses: Vec::new(),
-        };
+        let mut program = Portsplit { child, dir, log, addresses: Vec::new() };
         program.wait_until_ready(format);
         program
     }
@@ -78,20 +68,14 @@ impl Portsplit {
     #[track_caller]
     fn wait_until_ready(&mut self, format: &str) {
         if format != "json" {
-            self.wait_for_line("the text log says it is ready", |line| {
-                line.text().contains("ready")
-            });
+            self.wait_for_line("the text log says it is ready", |line| line.text().contains("ready"));
             return;
         }
         self.wait_for_line("it is ready", |line| line.message() == "ready");
         let lines = self.log.lines();
         let listening = lines.iter().filter(|line| line.message() == "listening");
         self.addresses = listening.map(|line| line.field("address")).collect();
-        assert!(
-            !self.addresses.is_empty(),
-            "it is ready but listens nowhere; {}",
-            self.log.text()
-        );
+        assert!(!self.addresses.is_empty(), "it is ready but listens nowhere; {}", self.log.text());
     }
 
     /// The address of its first listener.
@@ -101,17 +85,12 @@ impl Portsplit {
 
     /// The address of its listener number `index`, in the order of the file.
     pub fn nth_address(&self, index: usize) -> &str {
-        self.addresses
-            .get(index)
-            .map_or_else(|| panic!("there is no listener {index}"), String::as_str)
+        self.addresses.get(index).map_or_else(|| panic!("there is no listener {index}"), String::as_str)
     }
 
     /// The port of its first listener.
     pub fn port(&self) -> u16 {
-        self.address()
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse().ok())
-            .expect("the first listener is TCP")
+        self.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("the first listener is TCP")
     }
 
     /// Connects to its first listener.
@@ -151,12 +130,7 @@ impl Portsplit {
 
     /// Like [`Portsplit::wait_for_line`], from position `from` of the log on.
     #[track_caller]
-    pub fn wait_for_line_after(
-        &self,
-        from: usize,
-        what: &str,
-        wanted: impl Fn(&Line) -> bool,
-    ) -> Line {
+    pub fn wait_for_line_after(&self, from: usize, what: &str, wanted: impl Fn(&Line) -> bool) -> Line {
         let found = self.log.find_within(PATIENCE, from, wanted);
         found.unwrap_or_else(|| panic!("no log line: {what}; {}", self.log.text()))
     }
@@ -220,12 +194,7 @@ impl Portsplit {
         let children = self.process().children();
         self.signal(Signal::TERM);
         let status = self.wait_within(PATIENCE);
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "it did not end well; {}",
-            self.log.text()
-        );
+        assert_eq!(status.code(), Some(0), "it did not end well; {}", self.log.text());
         for child in children {
             eventually("its children are gone", || !Proc(child).exists());
         }

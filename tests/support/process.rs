@@ -9,13 +9,8 @@ use super::tools::Output;
 /// Runs `command` to its end with `stdin` as its input; kills it and fails the test after `limit`.
 #[track_caller]
 pub fn run(mut command: Command, stdin: &[u8], limit: Duration, what: &str) -> Output {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
     let mut input = child.stdin.take().expect("stdin is a pipe");
     let mut out = child.stdout.take().expect("stdout is a pipe");
     let mut err = child.stderr.take().expect("stderr is a pipe");
@@ -41,11 +36,7 @@ pub fn run(mut command: Command, stdin: &[u8], limit: Duration, what: &str) -> O
         let Some(status) = status else {
             panic!("{what} did not end within {limit:?}; stderr: {stderr}");
         };
-        Output {
-            code: status.code(),
-            stdout,
-            stderr,
-        }
+        Output { code: status.code(), stdout, stderr }
     })
 }
 
@@ -92,25 +83,15 @@ impl Proc {
         let Ok(dir) = std::fs::read_dir(format!("/proc/{}/fd", self.0)) else {
             return 0;
         };
-        let links = dir
-            .flatten()
-            .filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        links
-            .filter(|link| link.to_string_lossy().starts_with("socket:"))
-            .count()
+        let links = dir.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// The process ids of its children, zombies included.
     pub fn children(self) -> Vec<u32> {
         let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| {
-            Proc(*pid)
-                .stat_fields()
-                .get(1)
-                .is_some_and(|parent| *parent == self.0.to_string())
-        })
-        .collect()
+        pids.filter(|pid| Proc(*pid).stat_fields().get(1).is_some_and(|parent| *parent == self.0.to_string())).collect()
     }
 
     /// Its resident memory in KiB.
@@ -127,12 +108,7 @@ impl Proc {
     /// The processor time it has used, user and system together; the resolution is 10 ms.
     pub fn cpu(self) -> Duration {
         let fields = self.stat_fields();
-        let ticks = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field| field.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
         // Fields 14 and 15 of proc(5), counted here from the state, which is field 3; 100 ticks a second.
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
@@ -140,20 +116,15 @@ impl Proc {
     /// The value of `key` in `/proc/PID/status`, trimmed; empty when there is none.
     pub fn status(self, key: &str) -> String {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
     }
 
     /// The soft limit on open files.
     pub fn nofile(self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/limits", self.0)).unwrap_or_default();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Max open files"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
+        let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 
     /// The fields of `/proc/PID/stat` behind the command's name: state, parent, ...
@@ -168,12 +139,6 @@ impl Proc {
 pub fn raise_own_nofile() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

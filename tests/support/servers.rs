@@ -19,28 +19,14 @@ impl Server {
     /// Starts `command` and waits until every port of `ports` accepts connections.
     #[track_caller]
     fn start(name: &'static str, dir: TempDir, mut command: Command, ports: &[u16]) -> Server {
-        let output =
-            std::fs::File::create(dir.path().join("output")).expect("an output file can be made");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let output = std::fs::File::create(dir.path().join("output")).expect("an output file can be made");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let mut server = Server { child, dir, name };
         for port in ports {
             eventually(name, || {
-                let ended = server
-                    .child
-                    .try_wait()
-                    .expect("the server can be waited for");
-                assert!(
-                    ended.is_none(),
-                    "{} ended with {ended:?}: {}",
-                    server.name,
-                    server.output()
-                );
+                let ended = server.child.try_wait().expect("the server can be waited for");
+                assert!(ended.is_none(), "{} ended with {ended:?}: {}", server.name, server.output());
                 Socket::try_connect(&format!("127.0.0.1:{port}")).is_ok()
             });
         }
@@ -89,13 +75,9 @@ impl Sshd {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let path = |file: &str| dir.path().join(file).display().to_string();
         for key in ["host_key", "user_key"] {
-            tools::run(
-                "ssh-keygen",
-                &["-q", "-t", "ed25519", "-N", "", "-f", &path(key)],
-            );
+            tools::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]);
         }
-        std::fs::copy(path("user_key.pub"), path("authorized_keys"))
-            .expect("the key can be copied");
+        std::fs::copy(path("user_key.pub"), path("authorized_keys")).expect("the key can be copied");
         let port = free_port();
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
@@ -107,10 +89,7 @@ impl Sshd {
         std::fs::write(path("sshd_config"), config).expect("the configuration can be written");
         let mut command = Command::new(tools::find("sshd").expect("sshd is installed"));
         command.args(["-D", "-e", "-f", &path("sshd_config")]);
-        Sshd {
-            server: Server::start("sshd", dir, command, &[port]),
-            port,
-        }
+        Sshd { server: Server::start("sshd", dir, command, &[port]), port }
     }
 
     /// Where it listens.
@@ -120,12 +99,7 @@ impl Sshd {
 
     /// The options that make ssh or scp use this server's key and nothing of the user's own.
     pub fn options(&self) -> Vec<String> {
-        let mut options = vec![
-            "-F".into(),
-            "/dev/null".into(),
-            "-i".into(),
-            self.server.path("user_key"),
-        ];
+        let mut options = vec!["-F".into(), "/dev/null".into(), "-i".into(), self.server.path("user_key")];
         for option in [
             "BatchMode=yes",
             "IdentitiesOnly=yes",
@@ -198,11 +172,7 @@ impl Nginx {
         std::fs::write(path("nginx.conf"), config).expect("the configuration can be written");
         let mut command = Command::new(tools::find("nginx").expect("nginx is installed"));
         command.args(["-e", "stderr", "-p", &path(""), "-c", &path("nginx.conf")]);
-        Nginx {
-            server: Server::start("nginx", dir, command, &[http, tls]),
-            http,
-            tls,
-        }
+        Nginx { server: Server::start("nginx", dir, command, &[http, tls]), http, tls }
     }
 
     /// Where it speaks HTTP.

@@ -13,10 +13,7 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(sbin)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// Whether every program in `names` is installed. When one is missing the test is to return at once: a line
@@ -25,9 +22,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 pub fn have(names: &[&str]) -> bool {
     for name in names {
         if find(name).is_none() {
-            skip(&format!(
-                "{name} is not installed (tests/install installs it)"
-            ));
+            skip(&format!("{name} is not installed (tests/install installs it)"));
             return false;
         }
     }
@@ -38,15 +33,9 @@ pub fn have(names: &[&str]) -> bool {
 #[track_caller]
 pub fn skip(reason: &str) {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "{test} would be skipped: {reason}"
-    );
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{test} would be skipped: {reason}");
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    report(&format!(
-        "skipped: {reason}: {test} ({count} skipped so far)"
-    ));
+    report(&format!("skipped: {reason}: {test} ({count} skipped so far)"));
 }
 
 /// What a finished program left behind.
@@ -80,21 +69,13 @@ pub fn run_within(limit: Duration, name: &str, args: &[&str], stdin: &[u8]) -> O
 pub fn run(name: &str, args: &[&str]) -> Output {
     let output = run_within(Duration::from_secs(60), name, args, b"");
     let text = output.text();
-    assert_eq!(
-        output.code,
-        Some(0),
-        "{name} {args:?} failed\nstdout: {text}\nstderr: {}",
-        output.stderr
-    );
+    assert_eq!(output.code, Some(0), "{name} {args:?} failed\nstdout: {text}\nstderr: {}", output.stderr);
     output
 }
 
 /// A command for `name` that reads nothing and writes nowhere, ready for options.
 pub fn quiet(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| panic!("{name} is not installed")));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -80,7 +80,7 @@ fn the_level_silences_what_lies_below_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("portsplit.toml");
     std::fs::write(&file, format!("{config}\n[log]\nlevel = \"error\"\nformat = \"json\"\n")).unwrap();
-    let mut command = std::process::Command::new(crate::support::portsplit::PROGRAM);
+    let mut command = std::process::Command::new(crate::support::portsplit::program());
     command.arg("--config").arg(&file).stderr(std::process::Stdio::piped()).stdin(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();
     let log = crate::support::log::Log::follow(child.stderr.take().unwrap());
@@ -162,7 +162,7 @@ fn a_log_reader_that_is_stuck_does_not_stop_the_service() {
     let file = dir.path().join("portsplit.toml");
     let config = format!("listen = [\"127.0.0.1:{port}\"]\n{}", to(&backend, "web", "prefix = 'GET '"));
     std::fs::write(&file, format!("{config}\n[log]\nlevel = \"trace\"\n")).unwrap();
-    let mut command = Command::new(crate::support::portsplit::PROGRAM);
+    let mut command = Command::new(crate::support::portsplit::program());
     // Nobody reads this pipe: it is full after 64 KiB.
     command.arg("--config").arg(&file).stderr(Stdio::piped()).stdin(Stdio::null());
     let mut child = command.spawn().unwrap();

@@ -12,8 +12,10 @@ use super::process::{self, Proc, Signal};
 use super::tools::Output;
 use super::{PATIENCE, Socket, eventually};
 
-/// The program under test, built by cargo.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_portsplit");
+/// The program under test: the one cargo built, or the one that the environment's `PORTSPLIT` names.
+pub fn program() -> String {
+    std::env::var("PORTSPLIT").unwrap_or_else(|_| env!("CARGO_BIN_EXE_portsplit").to_owned())
+}
 
 /// A running portsplit with a configuration file of its own.
 pub struct Portsplit {
@@ -49,10 +51,10 @@ impl Portsplit {
         let config = format!("{config}\n[log]\nformat = \"{format}\"\nlevel = \"{level}\"\n");
         std::fs::write(&file, config).expect("the configuration can be written");
         let mut command = match wrapper {
-            [] => Command::new(PROGRAM),
-            [program, args @ ..] => {
-                let mut command = Command::new(program);
-                command.args(args).arg(PROGRAM);
+            [] => Command::new(program()),
+            [wrapper, args @ ..] => {
+                let mut command = Command::new(wrapper);
+                command.args(args).arg(program());
                 command
             }
         };
@@ -222,7 +224,7 @@ pub fn run(args: &[&str]) -> Output {
 /// Runs the program with `args` and `stdin` to its end.
 #[track_caller]
 pub fn run_with_input(args: &[&str], stdin: &[u8]) -> Output {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     command.args(args);
     process::run(command, stdin, PATIENCE, "portsplit")
 }

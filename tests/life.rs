@@ -17,6 +17,7 @@ fn backend_in_two_parts(len: usize) -> (Backend, mpsc::Sender<()>) {
     let backend = Backend::tcp(move |socket| {
         let bytes = pattern(len);
         let (first, second) = bytes.split_at(len / 2);
+        socket.receive(1);
         socket.send(first);
         let _ = wait.lock().unwrap().recv_timeout(crate::support::PATIENCE);
         socket.send(second);

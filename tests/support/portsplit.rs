@@ -153,7 +153,7 @@ impl Portsplit {
         let from = self.log.len();
         self.signal(Signal::HUP);
         self.wait_for_line_after(from, "the reload is answered", |line| {
-            matches!(line.message(), "reloaded" | "reload failed")
+            line.message() == "reloaded" || is_failed_reload(line)
         })
     }
 
@@ -213,6 +213,11 @@ impl Drop for Portsplit {
             eprintln!("{}", self.log.text());
         }
     }
+}
+
+/// Whether `line` says that a reload was refused.
+pub fn is_failed_reload(line: &Line) -> bool {
+    line.message().starts_with("reload failed")
 }
 
 /// Runs the program with `args` to its end.

@@ -24,7 +24,7 @@ fn is_served(portsplit: &Portsplit, source: &str) -> bool {
 #[test]
 fn max_connections_are_open_at_once_and_no_more() {
     let backend = Backend::echo();
-    let portsplit = Portsplit::start(&all_to_with("max_connections = 5", &backend));
+    let portsplit = Portsplit::start(&all_to_with("max_connections = 5\ntimeout = \"60s\"", &backend));
     let mut open: Vec<Socket> = (0..5).map(|_| echoed(portsplit.client())).collect();
     for _ in 0..20 {
         let refused = portsplit.client();
@@ -71,7 +71,7 @@ fn max_undecided_connections_wait_at_once_and_no_more() {
 #[test]
 fn max_connections_per_source_count_each_source_for_itself() {
     let backend = Backend::echo();
-    let portsplit = Portsplit::start(&all_to_with("max_connections_per_source = 2", &backend));
+    let portsplit = Portsplit::start(&all_to_with("max_connections_per_source = 2\ntimeout = \"60s\"", &backend));
     let from = |source: &str| Socket::connect_from(source, portsplit.address());
     let open: Vec<Socket> = ["127.0.0.2", "127.0.0.2", "127.0.0.3"].map(|source| echoed(from(source))).into();
     for _ in 0..10 {
@@ -103,7 +103,7 @@ fn an_ipv6_source_and_a_unix_listener_have_limits_that_fit_them() {
     let backend = Backend::echo();
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("listen.sock");
-    let globals = format!("max_connections_per_source = 2\nlisten = [\"[::1]:0\", \"unix:{}\"]\n", socket.display());
+    let globals = format!("max_connections_per_source = 2\ntimeout = \"60s\"\nlisten = [\"[::1]:0\", \"unix:{}\"]\n", socket.display());
     let portsplit = Portsplit::start(&format!("{globals}{}", to(&backend, "all", "prefix = '>'")));
     let _open: Vec<Socket> = (0..2).map(|_| echoed(portsplit.client())).collect();
     portsplit.client().assert_closed_without_a_byte();

@@ -1,0 +1,168 @@
+//! Limits on connections, obeyed and violated, and what happens when descriptors run out.
+
+use std::time::{Duration, Instant};
+
+use crate::support::config::{all_to_with, to};
+use crate::support::{Backend, Portsplit, Socket, assert_took, eventually, eventually_within, report, tools};
+
+/// Opens a connection that is relayed to an echo backend, and proves that it is.
+#[track_caller]
+fn echoed(socket: Socket) -> Socket {
+    socket.send(">");
+    assert_eq!(socket.receive(1), b">");
+    socket
+}
+
+/// Whether a connection from `source` is served.
+fn is_served(portsplit: &Portsplit, source: &str) -> bool {
+    use std::io::{Read, Write};
+    let socket = Socket::connect_from(source, portsplit.address());
+    let sent = (&mut &socket).write_all(b">").is_ok();
+    sent && (&mut &socket).read_exact(&mut [0]).is_ok()
+}
+
+#[test]
+fn max_connections_are_open_at_once_and_no_more() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("max_connections = 5\ntimeout = \"60s\"", &backend));
+    let mut open: Vec<Socket> = (0..5).map(|_| echoed(portsplit.client())).collect();
+    for _ in 0..20 {
+        let refused = portsplit.client();
+        assert!(refused.assert_closed_without_a_byte() < Duration::from_secs(1));
+    }
+    for client in &open {
+        client.send("still here");
+        assert_eq!(client.receive(10), b"still here");
+    }
+    // One place becomes free, and exactly one.
+    drop(open.pop());
+    eventually("a place is free again", || is_served(&portsplit, "127.0.0.1"));
+    assert_eq!(open.len(), 4);
+    // Many more come and go: a count that drifts would show here.
+    for _ in 0..50 {
+        eventually("a connection is served", || is_served(&portsplit, "127.0.0.1"));
+    }
+    assert!(open.iter().all(Socket::is_quiet));
+}
+
+#[test]
+fn max_undecided_connections_wait_at_once_and_no_more() {
+    let backend = Backend::echo();
+    let globals = "max_connections = 100\nmax_undecided = 3\ntimeout = \"60s\"";
+    let portsplit = Portsplit::start(&all_to_with(globals, &backend));
+    // Decided connections do not count.
+    let decided: Vec<Socket> = (0..10).map(|_| echoed(portsplit.client())).collect();
+    let sockets = portsplit.process().sockets();
+    let mut waiting: Vec<Socket> = (0..3).map(|_| portsplit.client()).collect();
+    eventually("the three are accepted", || portsplit.process().sockets() == sockets + 3);
+    let refused = portsplit.client();
+    assert!(refused.assert_closed_without_a_byte() < Duration::from_secs(1));
+    assert!(waiting.iter().all(Socket::is_quiet), "those within the limit wait on");
+    // A decision frees a place as an end does.
+    let first = echoed(waiting.remove(0));
+    let again = portsplit.client();
+    assert!(again.is_quiet(), "and the next one waits");
+    drop(echoed(again));
+    drop(waiting.pop());
+    eventually("a place is free again", || is_served(&portsplit, "127.0.0.1"));
+    drop((first, decided));
+}
+
+#[test]
+fn max_connections_per_source_count_each_source_for_itself() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("max_connections_per_source = 2\ntimeout = \"60s\"", &backend));
+    let from = |source: &str| Socket::connect_from(source, portsplit.address());
+    let open: Vec<Socket> = ["127.0.0.2", "127.0.0.2", "127.0.0.3"].map(|source| echoed(from(source))).into();
+    for _ in 0..10 {
+        assert!(from("127.0.0.2").assert_closed_without_a_byte() < Duration::from_secs(1));
+    }
+    let second = echoed(from("127.0.0.3"));
+    assert!(from("127.0.0.3").assert_closed_without_a_byte() < Duration::from_secs(1));
+    assert!(is_served(&portsplit, "127.0.0.4"), "other sources are not affected");
+    drop(second);
+    eventually("the place of 127.0.0.3 is free again", || is_served(&portsplit, "127.0.0.3"));
+    assert!(from("127.0.0.2").assert_closed_without_a_byte() < Duration::from_secs(1), "and only that one");
+    drop(open);
+    eventually("all places are free again", || is_served(&portsplit, "127.0.0.2"));
+}
+
+#[test]
+fn undecided_connections_count_for_their_source_too() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("max_connections_per_source = 2\ntimeout = \"60s\"", &backend));
+    let sockets = portsplit.process().sockets();
+    let _silent = [0; 2].map(|_| Socket::connect_from("127.0.0.5", portsplit.address()));
+    eventually("both are accepted", || portsplit.process().sockets() == sockets + 2);
+    Socket::connect_from("127.0.0.5", portsplit.address()).assert_closed_without_a_byte();
+    assert!(is_served(&portsplit, "127.0.0.6"));
+}
+
+#[test]
+fn an_ipv6_source_and_a_unix_listener_have_limits_that_fit_them() {
+    let backend = Backend::echo();
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("listen.sock");
+    let globals = format!("max_connections_per_source = 2\ntimeout = \"60s\"\nlisten = [\"[::1]:0\", \"unix:{}\"]\n", socket.display());
+    let portsplit = Portsplit::start(&format!("{globals}{}", to(&backend, "all", "prefix = '>'")));
+    let _open: Vec<Socket> = (0..2).map(|_| echoed(portsplit.client())).collect();
+    portsplit.client().assert_closed_without_a_byte();
+    // Clients of a unix socket have no address to count by.
+    let _unix: Vec<Socket> = (0..5).map(|_| echoed(Socket::connect(portsplit.nth_address(1)))).collect();
+}
+
+#[test]
+fn no_limit_per_source_means_none() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("max_connections_per_source = 0", &backend));
+    let open: Vec<Socket> = (0..200).map(|_| echoed(portsplit.client())).collect();
+    assert_eq!(open.len(), 200);
+}
+
+#[test]
+fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start_under(&["prlimit", "--nofile=256:5000"], &all_to_with("", &backend));
+    assert_eq!(portsplit.process().nofile(), 5000);
+    let open: Vec<Socket> = (0..300).map(|_| echoed(portsplit.client())).collect();
+    assert_eq!(open.len(), 300);
+}
+
+#[test]
+fn running_out_of_descriptors_neither_spins_nor_ends_the_listener() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("timeout = \"60s\"\nmax_connections = 2000", &backend));
+    let kept = echoed(portsplit.client());
+    let process = portsplit.process();
+    tools::run("prlimit", &["--pid", &process.0.to_string(), "--nofile=64:64"]);
+    let waiting: Vec<Socket> = (0..300).map(|_| portsplit.client()).collect();
+    eventually("descriptors have run out", || process.fds() >= 60);
+    let (cpu, lines, window) = (process.cpu(), portsplit.log().len(), Duration::from_secs(4));
+    let started = Instant::now();
+    while started.elapsed() < window {
+        kept.send("alive");
+        assert_eq!(kept.receive(5), b"alive", "open connections are not affected");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (used, logged) = (process.cpu() - cpu, portsplit.log().len() - lines);
+    report(&format!("out of descriptors for {window:?}: {used:?} of processor time, {logged} log lines"));
+    assert!(used <= window / 10, "it used {used:?} in {window:?}");
+    assert!(logged <= 40, "{logged} log lines in {window:?}");
+    drop(waiting);
+    eventually_within(Duration::from_secs(5), "it accepts again", || is_served(&portsplit, "127.0.0.1"));
+    assert_eq!(portsplit.process().nofile(), 64);
+}
+
+#[test]
+fn a_flood_past_the_limit_does_not_touch_the_others() {
+    let backend = Backend::echo();
+    let globals = "max_connections = 2000\nmax_connections_per_source = 100\ntimeout = \"60s\"";
+    let portsplit = Portsplit::start(&all_to_with(globals, &backend));
+    let flood: Vec<Socket> = (0..1000).map(|_| Socket::connect_from("127.0.1.1", portsplit.address())).collect();
+    for _ in 0..50 {
+        let started = Instant::now();
+        assert!(is_served(&portsplit, "127.0.2.1"));
+        assert_took("a connection during the flood", started.elapsed(), 0, 500);
+    }
+    assert_eq!(flood.iter().filter(|client| client.is_quiet()).count(), 100, "exactly the limit is kept");
+}

@@ -1,0 +1,178 @@
+//! SIGHUP: a broken file changes nothing and says why, a good one keeps every unchanged socket and open connection.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::config::{LISTEN, all_to, to};
+use crate::support::portsplit::{free_port, is_failed_reload};
+use crate::support::process::Signal;
+use crate::support::{Backend, Portsplit, Socket, eventually, report};
+
+fn on_port(port: u16, services: &str) -> String {
+    format!("listen = [\"127.0.0.1:{port}\"]\n{services}")
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_says_why() {
+    let backend = Backend::tag("old");
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let open = portsplit.client_sending(">");
+    assert_eq!(open.receive_line(), "old");
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy_port = busy.local_addr().unwrap().port();
+    let broken = [
+        ("this is not TOML".to_owned(), ""),
+        (format!("{LISTEN}[[service]]\nname = \"x\"\nprefx = 'x'\nclose = true\n"), "prefx"),
+        (format!("{LISTEN}[[service]]\nname = \"x\"\nregex = '('\nclose = true\n"), "regex"),
+        (on_port(busy_port, &to(&backend, "all", "prefix = '>'")), "in use"),
+    ];
+    for (config, reason) in broken {
+        let line = portsplit.reload(&config);
+        assert!(is_failed_reload(&line), "{}", line.text());
+        assert!(line.text().to_lowercase().contains(reason), "expected `{reason}` in {}", line.text());
+        assert_eq!(portsplit.client_sending(">").receive_line(), "old", "the old configuration serves on");
+        open.send("x");
+        assert!(!open.receive(1).is_empty());
+    }
+    assert_eq!(portsplit.reload(&all_to(&backend)).message(), "reloaded", "and a good one is still taken");
+}
+
+#[test]
+fn a_missing_file_changes_nothing() {
+    let backend = Backend::tag("old");
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let kept = std::fs::read_to_string(portsplit.config_file()).unwrap();
+    std::fs::remove_file(portsplit.config_file()).unwrap();
+    portsplit.signal(Signal::HUP);
+    portsplit.wait_for_line("the reload failed", is_failed_reload);
+    assert_eq!(portsplit.client_sending(">").receive_line(), "old");
+    std::fs::write(portsplit.config_file(), kept).unwrap();
+}
+
+#[test]
+fn new_connections_use_the_new_services_and_open_ones_stay() {
+    let (old, new) = (Backend::tag("old"), Backend::tag("new"));
+    let port = free_port();
+    let portsplit = Portsplit::start(&on_port(port, &to(&old, "all", "prefix = '>'")));
+    let open = portsplit.client_sending(">a");
+    assert_eq!(open.receive_line(), "old");
+    assert_eq!(open.receive(2), b">a");
+    // Undecided at the moment of the reload: it finishes on the services it started with.
+    let undecided = portsplit.client();
+    eventually("the undecided one is accepted", || portsplit.process().sockets() >= 4);
+    let line = portsplit.reload(&on_port(port, &to(&new, "renamed", "prefix = '>'")));
+    assert_eq!(line.message(), "reloaded", "{}", line.text());
+    assert_eq!(portsplit.client_sending(">").receive_line(), "new");
+    open.send("b");
+    assert_eq!(open.receive(1), b"b");
+    undecided.send(">");
+    assert!(["old", "new"].contains(&undecided.receive_line().as_str()));
+    open.finish();
+    assert!(open.receive_to_end().is_empty(), "the open connection ends in order");
+}
+
+#[test]
+fn a_listener_that_is_removed_closes_and_one_that_is_added_works() {
+    let backend = Backend::tag("web");
+    let all = to(&backend, "all", "prefix = '>'");
+    let (kept, removed, added) = (free_port(), free_port(), free_port());
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("added.sock");
+    let listen = |ports: [u16; 2]| format!("\"127.0.0.1:{}\", \"127.0.0.1:{}\"", ports[0], ports[1]);
+    let portsplit = Portsplit::start(&format!("listen = [{}]\n{all}", listen([kept, removed])));
+    let open = Socket::connect(&format!("127.0.0.1:{removed}"));
+    open.send(">");
+    assert_eq!(open.receive_line(), "web");
+    let unix = format!("unix:{}", socket.display());
+    let line = portsplit.reload(&format!("listen = [{}, \"{unix}\"]\n{all}", listen([kept, added])));
+    assert_eq!(line.message(), "reloaded", "{}", line.text());
+    for address in [format!("127.0.0.1:{kept}"), format!("127.0.0.1:{added}"), unix] {
+        let client = Socket::connect(&address);
+        client.send(">");
+        assert_eq!(client.receive_line(), "web", "at {address}");
+    }
+    eventually("the removed listener is closed", || Socket::try_connect(&format!("127.0.0.1:{removed}")).is_err());
+    assert_eq!(open.receive(1), b">", "its open connection stays");
+    drop(open);
+    let line = portsplit.reload(&format!("listen = [{}]\n{all}", listen([kept, added])));
+    assert_eq!(line.message(), "reloaded", "{}", line.text());
+    eventually("the removed unix socket's file is gone", || !socket.exists());
+    portsplit.stop();
+}
+
+#[test]
+fn changed_timeouts_apply_to_new_connections() {
+    let backend = Backend::tag("web");
+    let port = free_port();
+    let services = to(&backend, "all", "prefix = '>'") + &to(&backend, "timeout", "");
+    let portsplit = Portsplit::start(&format!("timeout = \"60s\"\n{}", on_port(port, &services)));
+    let line = portsplit.reload(&format!("timeout = \"300ms\"\n{}", on_port(port, &services)));
+    assert_eq!(line.message(), "reloaded", "{}", line.text());
+    assert_eq!(portsplit.client().receive_line(), "web");
+}
+
+#[test]
+fn a_hundred_reloads_refuse_no_connection_and_lose_no_byte() {
+    let backend = Backend::tag("web");
+    let port = free_port();
+    let dir = tempfile::tempdir().unwrap();
+    let listen = format!("listen = [\"127.0.0.1:{port}\", \"unix:{}/listen.sock\"]\n", dir.path().display());
+    let configs = ["a", "b"].map(|name| format!("{listen}{}", to(&backend, name, "prefix = '>'")));
+    let portsplit = Portsplit::start(&configs[0]);
+    let open = portsplit.client_sending(">");
+    assert_eq!(open.receive_line(), "web");
+    assert_eq!(open.receive(1), b">");
+    let baseline = portsplit.process().fds();
+    let (done, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for listener in 0..2 {
+            let address = portsplit.nth_address(listener);
+            let (done, served) = (&done, &served);
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    let client = Socket::connect(address);
+                    client.send(">abc");
+                    client.finish();
+                    assert_eq!(client.answer(), "web\n>abc", "at {address}");
+                    served.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let stop = StopOnDrop(&done);
+        for round in 0..100 {
+            let config = if round % 10 == 9 { "broken" } else { &configs[round % 2] };
+            let line = portsplit.reload(config);
+            assert_eq!(is_failed_reload(&line), config == "broken", "{}", line.text());
+            open.send("x");
+            assert_eq!(open.receive(1), b"x", "the open connection is not affected");
+        }
+        drop(stop);
+    });
+    let served = served.into_inner();
+    report(&format!("100 reloads while {served} connections came and went"));
+    assert!(served > 100);
+    portsplit.assert_back_to(baseline);
+}
+
+/// Ends the client loops also when an assertion fails, so that the test fails instead of hanging.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_flood_of_signals_ends_in_an_orderly_exit() {
+    let backend = Backend::echo();
+    let mut portsplit = Portsplit::start(&all_to(&backend));
+    for _ in 0..200 {
+        portsplit.signal(Signal::HUP);
+    }
+    portsplit.wait_for_line("a reload is answered", |line| line.message() == "reloaded");
+    assert_eq!(portsplit.client_sending(">").receive(1), b">");
+    portsplit.signal(Signal::HUP);
+    portsplit.signal(Signal::TERM);
+    assert_eq!(portsplit.wait_within(Duration::from_secs(10)).code(), Some(0));
+}

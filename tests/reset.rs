@@ -1,0 +1,232 @@
+//! Resets and early closes: an error in one direction eats no byte of the other, and a reset stays a reset.
+
+use std::io::Read;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use crate::support::backend::{discard, pattern};
+use crate::support::client::End;
+use crate::support::config::all_to;
+use crate::support::{Backend, Portsplit, Socket, eventually};
+
+const TWO_MB: usize = 2_000_000;
+
+/// A backend that tells the test how each of its connections ended for the reader.
+fn backend_reporting_the_end() -> (Backend, mpsc::Receiver<(usize, End)>) {
+    let (ends, receiver) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    let backend = Backend::tcp(move |socket| {
+        let mut socket = &socket;
+        let (mut total, mut buf) = (0, [0; 4096]);
+        let end = loop {
+            match socket.read(&mut buf) {
+                Ok(0) => break End::Eof,
+                Ok(len) => total += len,
+                Err(_) => break End::Reset,
+            }
+        };
+        let _ = ends.lock().unwrap().send((total, end));
+    });
+    (backend, receiver)
+}
+
+#[test]
+fn a_clients_reset_reaches_the_upstream_as_a_reset() {
+    let (backend, ends) = backend_reporting_the_end();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let baseline = portsplit.process().fds();
+    for round in 0..100 {
+        let client = portsplit.client_sending(">hello");
+        eventually("the backend has the connection", || backend.accepted() == round + 1);
+        client.abort();
+        let (_, end) = ends.recv_timeout(crate::support::PATIENCE).expect("the backend's connection ends");
+        assert_eq!(end, End::Reset, "round {round}: the backend took a cut connection for a finished one");
+    }
+    portsplit.assert_back_to(baseline);
+}
+
+#[test]
+fn a_clients_orderly_end_reaches_the_upstream_as_an_end() {
+    let (backend, ends) = backend_reporting_the_end();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for _ in 0..100 {
+        let client = portsplit.client_sending(">hello");
+        client.finish();
+        assert_eq!(ends.recv_timeout(crate::support::PATIENCE), Ok((6, End::Eof)));
+        client.receive_to_end();
+    }
+}
+
+#[test]
+fn an_upstreams_reset_reaches_the_client_as_a_reset() {
+    let backend = Backend::tcp(|socket| {
+        socket.receive(1);
+        socket.send(pattern(1000));
+        // The client says when it has everything, so that only the kind of end is in question.
+        socket.receive(1);
+        socket.abort();
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let baseline = portsplit.process().fds();
+    for round in 0..100 {
+        let client = portsplit.client_sending(">");
+        assert_eq!(client.receive(1000), pattern(1000));
+        client.send("!");
+        assert_eq!(client.drain(), (Vec::new(), End::Reset), "round {round}: a truncated answer looks complete");
+        let line = portsplit.connection_of(&client.local());
+        assert!(line.field("end").contains("reset"), "{}", line.text());
+    }
+    portsplit.assert_back_to(baseline);
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_transfer_never_looks_like_its_end() {
+    let backend = Backend::tcp(|socket| {
+        socket.receive(1);
+        socket.send(pattern(300_000));
+        socket.abort();
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..100 {
+        let client = portsplit.client_sending(">");
+        let (bytes, end) = client.drain();
+        assert_eq!(end, End::Reset, "round {round}: after {} bytes", bytes.len());
+        assert!(pattern(300_000).starts_with(&bytes), "round {round}: the bytes differ");
+    }
+}
+
+/// A backend that sends 2 MB, waits until portsplit's kernel has all of them, closes, and says so.
+fn backend_that_closes_after_two_mb() -> (Backend, mpsc::Receiver<()>) {
+    let (closed, receiver) = mpsc::channel();
+    let closed = Mutex::new(closed);
+    let bytes = Arc::new(pattern(TWO_MB));
+    let backend = Backend::tcp(move |socket| {
+        socket.receive(1);
+        socket.send(&*bytes);
+        eventually("the bytes are acknowledged", || socket.unacknowledged() == 0);
+        drop(socket);
+        let _ = closed.lock().unwrap().send(());
+    });
+    (backend, receiver)
+}
+
+#[test]
+fn a_byte_to_a_closed_upstream_does_not_eat_the_answer() {
+    let (backend, closed) = backend_that_closes_after_two_mb();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..100 {
+        let client = portsplit.client_sending(">");
+        let mut got = Vec::new();
+        // Reads until the backend has closed, then sends what makes the backend's kernel answer with a reset.
+        while closed.try_recv().is_err() && got.len() < TWO_MB {
+            got.extend(client.receive(1000));
+        }
+        client.send("late");
+        let (rest, _) = client.drain();
+        got.extend(rest);
+        assert!(got == pattern(TWO_MB), "round {round}: {} of {TWO_MB} bytes", got.len());
+    }
+}
+
+#[test]
+fn the_answer_is_complete_although_the_client_keeps_sending() {
+    let backend = Backend::tcp(|socket| {
+        socket.receive(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| discard(&socket));
+            socket.send(pattern(TWO_MB));
+            socket.finish();
+        });
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..50 {
+        let client = portsplit.client_sending(">");
+        let (got, end) = receive_while_sending(&client);
+        assert!(got == pattern(TWO_MB), "round {round}: {} of {TWO_MB} bytes, then {end:?}", got.len());
+        assert_eq!(end, End::Eof, "round {round}");
+    }
+}
+
+#[test]
+fn the_answer_is_complete_although_the_upstream_closes_on_a_client_that_keeps_sending() {
+    let (backend, _closed) = backend_that_closes_after_two_mb();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..50 {
+        let client = portsplit.client_sending(">");
+        let (got, end) = receive_while_sending(&client);
+        // The backend closes with unread input, which is a reset; the bytes it sent before are all acknowledged.
+        assert!(got == pattern(TWO_MB), "round {round}: {} of {TWO_MB} bytes, then {end:?}", got.len());
+    }
+}
+
+/// Sends as fast as the relay takes it until the answer has ended; returns the answer and its end.
+fn receive_while_sending(client: &Socket) -> (Vec<u8>, End) {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let chunk = [b'x'; 8192];
+            while !done.load(Ordering::SeqCst) {
+                if (&mut &*client).write_all(&chunk).is_err() {
+                    break;
+                }
+            }
+            client.finish();
+        });
+        let result = client.drain();
+        done.store(true, Ordering::SeqCst);
+        // Whatever the sender is blocked in ends now.
+        if let Socket::Tcp(tcp) = client {
+            let _ = tcp.shutdown(std::net::Shutdown::Both);
+        }
+        result
+    })
+}
+
+#[test]
+fn one_backend_that_dies_does_not_disturb_transfers_of_another() {
+    let good = Backend::source(4_000_000);
+    let bad = Backend::tcp(|socket| {
+        socket.receive(1);
+        socket.send(pattern(500_000));
+        socket.abort();
+    });
+    let config = format!(
+        "{}{}{}",
+        crate::support::config::LISTEN,
+        crate::support::config::to(&good, "good", "prefix = 'g'"),
+        crate::support::config::to(&bad, "bad", "prefix = 'b'"),
+    );
+    let portsplit = Portsplit::start(&config);
+    let portsplit = &portsplit;
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(move || {
+                let client = portsplit.client_sending("g");
+                client.finish();
+                assert!(client.receive_to_end() == pattern(4_000_000), "a good transfer lost bytes");
+            });
+            scope.spawn(move || assert_eq!(portsplit.client_sending("b").drain().1, End::Reset));
+        }
+    });
+}
+
+#[test]
+fn a_storm_of_resets_leaves_nothing_behind() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    assert_eq!(portsplit.client_sending(">").receive(1), b">");
+    eventually("the warm-up is over", || backend.open() == 0);
+    let baseline = portsplit.process().fds();
+    for round in 0..3000 {
+        let client = portsplit.client();
+        if round % 2 == 0 {
+            client.send(">x");
+        }
+        client.abort();
+    }
+    portsplit.assert_back_to(baseline);
+    let client = portsplit.client_sending(">alive");
+    assert_eq!(client.receive(6), b">alive");
+}

@@ -69,7 +69,7 @@ fn wrong_configurations_are_refused_with_the_expected_text() {
 }
 
 #[test]
-fn every_error_names_file_line_and_column_and_every_wrong_file_has_help() {
+fn every_error_is_one_line_with_file_line_and_column() {
     for path in toml_files("tests/config/invalid") {
         let errors = parse(&path).unwrap_err();
         let text = fs::read(&path).unwrap();

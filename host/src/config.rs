@@ -4,6 +4,7 @@
 //! that is wrong at once, with file, line and column (`error`). Nothing here opens a socket or reads a clock.
 
 mod raw;
+mod syntax;
 
 mod fields;
 mod schema;

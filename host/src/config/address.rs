@@ -205,7 +205,10 @@ fn explain_common(text: &str, any_v4: &str) -> Option<AddressError> {
     if let Some(inside) = text.strip_prefix('[') {
         let message = match inside.split_once(']') {
             None => format!("`{shown}` has no closing bracket"),
-            Some((_, "")) => format!("`{shown}` has no port"),
+            Some((host, "")) if host.parse::<Ipv6Addr>().is_ok() => {
+                let help = format!("write \"{shown}:443\", with the port that is meant");
+                return Some(error(format!("`{shown}` has no port"), help));
+            }
             Some((host, _)) if host.contains('%') => {
                 let help = "write the interface as its number, such as \"[fe80::1%2]:443\"".to_owned();
                 return Some(error(format!("`{shown}` names an interface"), help));

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 /// A range of bytes of the file.
 pub(super) type Span = Range<usize>;
@@ -191,6 +192,19 @@ impl Problem {
     }
 }
 
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Problem", 6)?;
+        fields.serialize_field("severity", self.severity.as_str())?;
+        fields.serialize_field("file", self.file())?;
+        fields.serialize_field("line", &self.line())?;
+        fields.serialize_field("column", &self.column())?;
+        fields.serialize_field("message", self.message())?;
+        fields.serialize_field("help", &self.help())?;
+        fields.end()
+    }
+}
+
 /// The text of a file and the name that the user gave it.
 #[derive(Debug)]
 struct Source {
@@ -308,6 +322,19 @@ pub(super) fn printable(text: &str) -> String {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Returns a message of a library on one line and without control characters.
+pub(super) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push_str(", "),
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
         }
     }
     shown

@@ -82,7 +82,10 @@ fn one_escape(text: &str) -> Result<(u8, usize), EscapeError> {
             match u8::from_str_radix(&digits, 16) {
                 Ok(byte) if digits.len() == 2 => Ok((byte, 4)),
                 _ => {
-                    let help = format!(r"write `\x{digits:0>2}`, always with two digits");
+                    let help = match digits.as_str() {
+                        "" => r"write two hex digits after `\x`, and `\\` for one backslash".to_owned(),
+                        _ => format!(r"write `\x{digits:0>2}`, always with two digits"),
+                    };
                     refuse(2 + digits.len(), format!(r"`\x{digits}` has too few hex digits"), help)
                 }
             }

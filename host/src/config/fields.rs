@@ -21,7 +21,7 @@ pub(super) struct Fields<'a> {
 #[derive(Clone, Copy)]
 enum Wanted {
     Text(&'static str),
-    TextWithUnit(&'static str),
+    TextWithUnit { usual_unit: &'static str, example: &'static str },
     Number,
     Boolean,
 }
@@ -39,9 +39,14 @@ impl<'a> Fields<'a> {
         Self { schema, table, meant }
     }
 
+    /// Tells whether a key that has been reported was probably meant to be `key`.
+    pub(super) fn is_mistyped(&self, key: &str) -> bool {
+        self.meant.contains(&key)
+    }
+
     /// Tells whether `key` is there, or was meant by a key that has been reported already.
     pub(super) fn is_attempted(&self, key: &str) -> bool {
-        self.meant.contains(&key) || self.entry(key).is_some()
+        self.is_mistyped(key) || self.entry(key).is_some()
     }
 
     /// Returns where the key itself stands.
@@ -60,15 +65,16 @@ impl<'a> Fields<'a> {
         text(key, value, Wanted::Text(example), reporter)
     }
 
-    /// Reads a string that is a number with a unit.
-    pub(super) fn quantity(
-        &self,
-        key: &'static str,
-        unit: &'static str,
-        reporter: &mut Reporter,
-    ) -> Option<Spanned<String>> {
+    /// Reads a string that is a number with a unit of time.
+    pub(super) fn duration(&self, key: &'static str, reporter: &mut Reporter) -> Option<Spanned<String>> {
         let (_, value) = self.entry(key)?;
-        text(key, value, Wanted::TextWithUnit(unit), reporter)
+        text(key, value, Wanted::TextWithUnit { usual_unit: "s", example: "5s" }, reporter)
+    }
+
+    /// Reads a string that is a number with a unit of size.
+    pub(super) fn size(&self, key: &'static str, reporter: &mut Reporter) -> Option<Spanned<String>> {
+        let (_, value) = self.entry(key)?;
+        text(key, value, Wanted::TextWithUnit { usual_unit: "B", example: "16KiB" }, reporter)
     }
 
     /// Reads one string or a list of strings. `None` is an absent or unreadable key.
@@ -81,6 +87,11 @@ impl<'a> Fields<'a> {
         let (_, value) = self.entry(key)?;
         let wanted = Wanted::Text(example);
         let list = match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                let error = reporter.error(value.span(), format!("`{key}` is an empty list"));
+                error.help_with(format!("write it like {example}, or remove the key"));
+                return None;
+            }
             DeValue::Array(list) => list.iter().filter_map(|item| text(key, item, wanted, reporter)).collect(),
             _ => vec![text(key, value, wanted, reporter)?],
         };
@@ -141,9 +152,7 @@ fn report_unknown(schema: &Schema, key: &str, span: Span, reporter: &mut Reporte
     let place = schema.place;
     match schema.explain(key) {
         Unknown::Unavailable => {
-            reporter
-                .error(span, format!("`{shown}` is not available in this version"))
-                .help_with("remove it, or use a version that has it");
+            reporter.error(span, format!("`{shown}` is not available in this version")).help_with("remove it");
             None
         }
         Unknown::Misplaced(home) => {
@@ -199,13 +208,17 @@ fn report_type(key: &str, value: &Spanned<DeValue<'_>>, wanted: Wanted, reporter
         _ => None,
     };
     let (needs, help) = match wanted {
-        Wanted::TextWithUnit(unit) => {
+        Wanted::TextWithUnit { usual_unit, example } => {
             let help = match value.get_ref() {
-                DeValue::Integer(integer) => format!("write \"{}{unit}\"", integer.as_str()),
-                _ => format!("write it like \"5{unit}\""),
+                DeValue::Integer(integer) if integer.radix() == 10 && !written.starts_with('-') => {
+                    format!("write \"{}{usual_unit}\"", integer.as_str())
+                }
+                _ => format!("write it like \"{example}\""),
             };
             ("a string with a unit", help)
         }
+        // `mode = 600` has lost its leading zero.
+        Wanted::Text(_) if scalar && key == "mode" => ("a string", format!("write \"{written:0>4}\"")),
         Wanted::Text(_) if scalar => ("a string", format!("write \"{written}\"")),
         Wanted::Text(example) => ("a string", format!("write it like {example}")),
         Wanted::Number => (

@@ -13,7 +13,7 @@ use super::services::{PlacedAction, PlacedMatcher, PlacedService, Services};
 use super::units::show_size;
 use super::{Action, Address, Target};
 use crate::decision::Verdict;
-use crate::matcher::Matcher;
+use crate::matcher::{Matcher, Regex};
 use crate::router::{Router, Rule};
 
 /// Reports warnings about a configuration without errors.
@@ -107,10 +107,18 @@ fn report_shadow(
         other.name,
         shown(winner)
     );
-    reporter
-        .warning(pattern.span.clone(), message)
-        .help_with(format!("move the service `{}` above `{}`", service.name, other.name))
-        .related_to(winner.span.clone(), "matches first");
+    let help = if covers(pattern, winner) {
+        "remove one of the two".to_owned()
+    } else {
+        format!("move the service `{}` above `{}`", service.name, other.name)
+    };
+    reporter.warning(pattern.span.clone(), message).help_with(help).related_to(winner.span.clone(), "matches first");
+}
+
+/// Returns the pattern bound to the first byte, if it can reject then.
+fn anchored(pattern: &str) -> Option<String> {
+    let anchored = if pattern.contains('|') { format!("^(?:{pattern})") } else { format!("^{pattern}") };
+    Regex::new(&anchored).is_ok_and(|regex| !regex.never_rejects()).then_some(anchored)
 }
 
 /// Tells whether whatever `pattern` matches has been matched by `winner` before, or at the same byte.
@@ -165,11 +173,11 @@ fn lint_pattern(pattern: &PlacedMatcher, max_first_flight_bytes: usize, reporter
                 .help_with("demand at least one byte, or name the service `fallback`");
         }
         Matcher::Regex(regex) if regex.never_rejects() => {
-            let anchored = regex.pattern().starts_with(['^', '\\']);
-            let help = if anchored {
-                "limit how far it looks, such as `.{0,64}` instead of `.*`".to_owned()
-            } else {
-                format!("begin it with `^` if it is about the first bytes: '^{}'", printable(regex.pattern()))
+            let help = match anchored(regex.pattern()) {
+                Some(anchored) => {
+                    format!("write '{}' if it is about the first bytes", printable(&anchored))
+                }
+                None => "limit how far it looks, such as `.{0,64}` instead of `.*`".to_owned(),
             };
             reporter
                 .warning(span, "this regex can never reject: later services and `fallback` wait until time is up")

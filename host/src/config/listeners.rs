@@ -127,9 +127,6 @@ fn subset(
     reporter: &mut Reporter,
 ) -> Vec<usize> {
     let mut numbers = Vec::new();
-    if reporter.snippet(&names.span()).trim_matches(['[', ']', ' ']).is_empty() {
-        reporter.error(names.span(), "`services` is an empty list").help_with("name some, or remove the key for all");
-    }
     for name in names.get_ref() {
         let shown = printable(name.get_ref());
         match services.index_of(name.get_ref()) {

@@ -4,11 +4,11 @@
 //! read; a field that could not be read is absent here.
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Error as TomlError};
+use toml::de::{DeTable, DeValue};
 
 use super::error::{Reporter, Span, printable};
 use super::fields::{Fields, type_name};
-use super::schema;
+use super::{schema, syntax};
 
 /// One configuration file.
 #[derive(Debug, Default)]
@@ -74,6 +74,7 @@ pub(super) struct RawService {
     pub(super) name_attempted: bool,
     pub(super) matcher_attempted: bool,
     pub(super) action_attempted: bool,
+    pub(super) pty_attempted: bool,
 }
 
 const MATCHERS: [&str; 2] = ["prefix", "regex"];
@@ -84,31 +85,33 @@ impl RawConfig {
     pub(super) fn read(reporter: &mut Reporter) -> Option<Self> {
         let text = reporter.text().to_owned();
         let (document, errors) = DeTable::parse_recoverable(&text);
-        let broken = report_syntax(&errors, reporter);
+        let broken = syntax::report(&errors, reporter);
         (!broken).then(|| Self::from_table(document.get_ref(), reporter))
     }
 
     fn from_table(table: &DeTable<'_>, reporter: &mut Reporter) -> Self {
         let fields = Fields::open(&schema::ROOT, table, reporter);
+        let services: Vec<RawService> =
+            fields.value("service").map(|value| read_services(value, reporter)).unwrap_or_default();
         Self {
             listen: fields.value("listen").and_then(|value| read_listeners(value, reporter)),
-            timeout: fields.quantity("timeout", "s", reporter),
-            max_first_flight: fields.quantity("max_first_flight", "KiB", reporter),
+            timeout: fields.duration("timeout", reporter),
+            max_first_flight: fields.size("max_first_flight", reporter),
             max_connections: fields.number("max_connections", reporter),
             max_undecided: fields.number("max_undecided", reporter),
             max_connections_per_source: fields.number("max_connections_per_source", reporter),
-            connect_timeout: fields.quantity("connect_timeout", "s", reporter),
-            idle_timeout: fields.quantity("idle_timeout", "s", reporter),
-            half_close_timeout: fields.quantity("half_close_timeout", "s", reporter),
-            drain_timeout: fields.quantity("drain_timeout", "s", reporter),
+            connect_timeout: fields.duration("connect_timeout", reporter),
+            idle_timeout: fields.duration("idle_timeout", reporter),
+            half_close_timeout: fields.duration("half_close_timeout", reporter),
+            drain_timeout: fields.duration("drain_timeout", reporter),
             workers: fields.number("workers", reporter),
             pid_file: fields.text("pid_file", "\"/run/portsplit.pid\"", reporter),
             user: fields.text("user", "\"nobody\"", reporter),
             group: fields.text("group", "\"nogroup\"", reporter),
             log: fields.value("log").map(|value| RawLog::read(value, reporter)).unwrap_or_default(),
-            services: fields.value("service").map(|value| read_services(value, reporter)).unwrap_or_default(),
+            services_complete: !fields.is_mistyped("service") && services.iter().all(|service| service.name.is_some()),
+            services,
             listen_attempted: fields.is_attempted("listen"),
-            services_complete: fields.key_span("service").is_some() || !fields.is_attempted("service"),
         }
     }
 }
@@ -175,6 +178,7 @@ impl RawService {
             name_attempted: fields.is_attempted("name"),
             matcher_attempted: later || MATCHERS.iter().any(|key| fields.is_attempted(key)),
             action_attempted: ACTIONS.iter().any(|key| fields.is_attempted(key)),
+            pty_attempted: fields.is_attempted("pty"),
         })
     }
 }
@@ -234,43 +238,4 @@ fn report_no_service_table(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter
     reporter
         .error(value.span(), format!("`service` needs a list of tables, not {found}"))
         .help_with("write `[[service]]`, with two brackets, above the keys of each service");
-}
-
-/// Reports what is no TOML, in our words where they say more, and tells whether the structure is lost.
-fn report_syntax(errors: &[TomlError], reporter: &mut Reporter) -> bool {
-    let mut broken = false;
-    let mut last_line = 0;
-    for error in errors {
-        let span = error.span().unwrap_or_default();
-        let line = reporter.line(&span);
-        let message = error.message();
-        let written = printable(reporter.snippet(&span));
-        let structural = !(message.starts_with("string values must be quoted")
-            || message.starts_with("missing escaped value")
-            || message.starts_with("duplicate key"));
-        broken |= structural;
-        // What follows on a line is mostly an echo of its first error.
-        if line == last_line {
-            continue;
-        }
-        last_line = line;
-        if message.starts_with("string values must be quoted") {
-            reporter.error(span, format!("`{written}` has no quotes")).help_with(format!("write \"{written}\""));
-        } else if message.starts_with("missing escaped value") {
-            reporter
-                .error(span, "this escape does not exist in double quotes")
-                .help_with(r"write the text in single quotes, '...': prefixes and regexes have escapes of their own");
-        } else if message.starts_with("duplicate key") {
-            let help = match written.as_str() {
-                "service" => "write `[[service]]`, with two brackets, for each service".to_owned(),
-                "listen" => "write either `listen = [...]` or `[[listen]]` tables".to_owned(),
-                _ => "keep one of the two".to_owned(),
-            };
-            reporter.error(span, format!("`{written}` is set twice")).help_with(help);
-        } else {
-            let message = message.replace('\n', ", ");
-            reporter.error(span, format!("this is not TOML: {message}"));
-        }
-    }
-    broken
 }

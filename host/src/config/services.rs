@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::error::{Reporter, Span, printable};
+use super::error::{Reporter, Span, harmless, printable};
 use super::raw::{RawConfig, RawService};
 use super::schema::closest;
 use super::{Action, Program, Pty, address, escape};
@@ -144,10 +144,6 @@ fn matchers(service: &RawService, reporter: &mut Reporter) -> Vec<PlacedMatcher>
     let mut matchers = Vec::new();
     for (key, list) in [("prefix", &service.prefix), ("regex", &service.regex)] {
         let Some(list) = list else { continue };
-        if list.get_ref().is_empty() && reporter.snippet(&list.span()).trim_matches(['[', ']', ' ']).is_empty() {
-            let error = reporter.error(list.span(), format!("`{key}` is an empty list"));
-            error.help_with("add a pattern, or remove the key");
-        }
         for pattern in list.get_ref() {
             if is_two_byte_escape(key, pattern, reporter) {
                 continue;
@@ -197,12 +193,17 @@ fn regex(pattern: &Spanned<String>, reporter: &mut Reporter) -> Option<Matcher> 
         Ok(regex) => Some(Matcher::Regex(Arc::new(regex))),
         Err(RegexError::Syntax { message, offset }) => {
             let span = inside(pattern, offset, 1, reporter);
-            reporter.error(span, format!("this regex cannot be read: {}", printable(&message)));
+            reporter.error(span, format!("this regex cannot be read: {}", harmless(&message)));
             None
         }
         Err(other) => {
-            let message = format!("this regex cannot be used: {}", printable(&other.to_string()));
-            reporter.error(pattern.span(), message);
+            let message = harmless(&other.to_string());
+            // Our own texts say what to do after a semicolon.
+            let (reason, advice) = message.split_once("; ").unwrap_or((&message, ""));
+            let error = reporter.error(pattern.span(), format!("this regex cannot be used: {reason}"));
+            if !advice.is_empty() {
+                error.help_with(advice);
+            }
             None
         }
     }
@@ -286,7 +287,7 @@ fn check_terminal(service: &RawService, reporter: &mut Reporter) {
     {
         reporter.error(pty.span(), "`pty` is only for services with `exec`").help_with("remove it");
     }
-    let on_terminal = service.pty.as_ref().is_some_and(|pty| *pty.get_ref());
+    let on_terminal = service.pty.as_ref().map_or(service.pty_attempted, |pty| *pty.get_ref());
     if let Some(echo) = &service.echo
         && !on_terminal
     {
@@ -298,11 +299,6 @@ fn check_terminal(service: &RawService, reporter: &mut Reporter) {
 
 fn connect(targets: &Spanned<Vec<Spanned<String>>>, folder: &Path, reporter: &mut Reporter) -> Option<PlacedAction> {
     let (mut found, mut spans) = (Vec::new(), Vec::new());
-    if reporter.snippet(&targets.span()).trim_matches(['[', ']', ' ']).is_empty() {
-        reporter
-            .error(targets.span(), "`connect` is an empty list")
-            .help_with("add a target, such as \"127.0.0.1:22\"");
-    }
     for text in targets.get_ref() {
         match address::target(text.get_ref(), folder) {
             Ok(target) if found.contains(&target) => {
@@ -327,14 +323,7 @@ fn exec(
     folder: &Path,
     reporter: &mut Reporter,
 ) -> Option<PlacedAction> {
-    let Some(program) = argv.get_ref().first() else {
-        if reporter.snippet(&argv.span()).trim_matches(['[', ']', ' ']).is_empty() {
-            reporter
-                .error(argv.span(), "`exec` is an empty list")
-                .help_with("write [\"/path/of/program\", \"argument\"]");
-        }
-        return None;
-    };
+    let program = argv.get_ref().first()?;
     if program.get_ref().is_empty() {
         reporter.error(program.span(), "the program of `exec` is empty").help_with("write its name or its path");
     }

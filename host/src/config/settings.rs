@@ -2,17 +2,16 @@
 //!
 //! Every range ends where a value stops making sense, so that a slip of the finger (`5000s`) is noticed at load.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::error::{Reporter, printable};
+use super::fields::listed;
 use super::raw::RawConfig;
-use super::units::{self, UnitError};
+use super::schema::closest;
+use super::units;
 use super::{Limits, Log, LogFormat};
-use crate::config::fields::listed;
-use crate::config::schema::closest;
 
 /// A duration's key, default and range.
 struct DurationRule {
@@ -128,11 +127,9 @@ impl DurationRule {
         let shown = printable(raw.get_ref());
         let duration = match units::duration(raw.get_ref()) {
             Ok(duration) => duration,
-            Err(UnitError { reason, suggestion }) => {
-                let error = reporter.error(raw.span(), format!("`{key}` is `{shown}`, which {reason}"));
-                if let Some(suggestion) = suggestion {
-                    error.help_with(format!("write \"{suggestion}\""));
-                }
+            Err(error) => {
+                let message = format!("`{key}` is `{shown}`, which {}", error.reason);
+                reporter.error(raw.span(), message).help_with(error.help());
                 return self.default;
             }
         };
@@ -163,11 +160,9 @@ fn first_flight(raw: Option<&Spanned<String>>, reporter: &mut Reporter) -> usize
                 reporter.error(raw.span(), message);
                 None
             }
-            Err(UnitError { reason, suggestion }) => {
-                let error = reporter.error(raw.span(), format!("`max_first_flight` is `{shown}`, which {reason}"));
-                if let Some(suggestion) = suggestion {
-                    error.help_with(format!("write \"{suggestion}\""));
-                }
+            Err(error) => {
+                let message = format!("`max_first_flight` is `{shown}`, which {}", error.reason);
+                reporter.error(raw.span(), message).help_with(error.help());
                 None
             }
         }
@@ -227,12 +222,8 @@ pub(super) fn within(
         return Some(to_usize(number));
     }
     let shown = printable(reporter.snippet(&raw.span()));
-    reporter.error(raw.span(), range_message(key, &shown, min, max));
+    reporter.error(raw.span(), format!("`{key}` is {shown}, and it has to be from {min} to {max}"));
     None
-}
-
-fn range_message(key: &str, shown: &str, min: impl Display, max: impl Display) -> String {
-    format!("`{key}` is {shown}, and it has to be from {min} to {max}")
 }
 
 /// Chooses one of a few words.

@@ -10,9 +10,48 @@ use std::time::Duration;
 pub(super) struct UnitError {
     /// The reason, to follow the value.
     pub(super) reason: String,
-    /// What to write, if it can be told.
-    pub(super) suggestion: Option<String>,
+    /// The same value as it has to be written, if it can be told.
+    suggestion: Option<String>,
+    example: &'static str,
 }
+
+impl UnitError {
+    /// Returns what to do.
+    pub(super) fn help(&self) -> String {
+        match &self.suggestion {
+            Some(suggestion) => format!("write \"{suggestion}\""),
+            None => format!("write it like \"{}\"", self.example),
+        }
+    }
+}
+
+/// How quantities of one kind are written.
+struct Notation {
+    /// Units with their length in the smallest one, ascending.
+    units: &'static [(&'static str, u64)],
+    /// Spellings that people use: how many of which unit each of them means.
+    aliases: &'static [(&'static str, u64, &'static str)],
+    /// The unit that a number without one probably has.
+    usual_unit: &'static str,
+    example: &'static str,
+    choice: &'static str,
+}
+
+const TIME: Notation = Notation {
+    units: &TIME_UNITS,
+    aliases: &TIME_ALIASES,
+    usual_unit: "s",
+    example: "5s",
+    choice: "one of `ms`, `s`, `m`, `h`",
+};
+
+const SIZE: Notation = Notation {
+    units: &SIZE_UNITS,
+    aliases: &SIZE_ALIASES,
+    usual_unit: "B",
+    example: "16KiB",
+    choice: "one of `B`, `KiB`, `MiB`",
+};
 
 /// Units of time with their length in milliseconds.
 const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
@@ -57,7 +96,7 @@ const SIZE_ALIASES: [(&str, u64, &str); 9] = [
 /// # Errors
 /// Anything but one whole number followed by `ms`, `s`, `m` or `h`, or more milliseconds than a `u64` holds.
 pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
-    let parsed = quantity(text, &TIME_UNITS, &TIME_ALIASES, "5s", "one of `ms`, `s`, `m`, `h`");
+    let parsed = TIME.read(text);
     parsed.map_err(|error| compound(text).unwrap_or(error)).map(Duration::from_millis)
 }
 
@@ -66,73 +105,80 @@ pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
 /// # Errors
 /// Anything but one whole number followed by `B`, `KiB` or `MiB`, or more bytes than a `u64` holds.
 pub(super) fn size(text: &str) -> Result<u64, UnitError> {
-    quantity(text, &SIZE_UNITS, &SIZE_ALIASES, "16KiB", "one of `B`, `KiB`, `MiB`")
+    SIZE.read(text)
 }
 
 /// Writes a duration in the largest unit that is exact.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    show(millis, &TIME_UNITS, "s")
+    TIME.show(millis)
 }
 
 /// Writes a size in the largest unit that is exact.
 pub(super) fn show_size(bytes: u64) -> String {
-    show(bytes, &SIZE_UNITS, "B")
+    SIZE.show(bytes)
 }
 
-fn show(value: u64, units: &[(&str, u64)], zero: &str) -> String {
-    if value == 0 {
-        return format!("0{zero}");
+impl Notation {
+    fn show(&self, value: u64) -> String {
+        let exact = self.units.iter().rev().find(|(_, factor)| value.is_multiple_of(*factor));
+        match exact {
+            Some((unit, factor)) if value > 0 => format!("{}{unit}", value / factor),
+            _ => format!("{value}{}", self.usual_unit),
+        }
     }
-    let exact = units.iter().rev().find(|(_, factor)| value.is_multiple_of(*factor));
-    exact.map_or_else(|| value.to_string(), |(unit, factor)| format!("{}{unit}", value / factor))
-}
 
-fn quantity(
-    text: &str,
-    units: &[(&str, u64)],
-    aliases: &[(&str, u64, &str)],
-    example: &str,
-    choice: &str,
-) -> Result<u64, UnitError> {
-    let refuse = |reason: &str, suggestion: Option<String>| {
-        let suggestion = Some(suggestion.unwrap_or_else(|| example.to_owned()));
-        Err(UnitError { reason: reason.to_owned(), suggestion })
-    };
-    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits_end);
-    if text.trim().is_empty() {
-        return refuse("is empty", None);
+    fn refuse<T>(&self, reason: impl Into<String>, suggestion: Option<String>) -> Result<T, UnitError> {
+        Err(UnitError { reason: reason.into(), suggestion, example: self.example })
     }
-    if digits.is_empty() {
-        let reason = if text.starts_with('-') { "is negative" } else { "does not start with a number" };
-        return refuse(reason, None);
+
+    /// Reads a value into the smallest unit.
+    fn read(&self, text: &str) -> Result<u64, UnitError> {
+        let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(digits_end);
+        if text.trim().is_empty() {
+            return self.refuse("is empty", None);
+        }
+        if digits.is_empty() {
+            let reason = if text.starts_with('-') { "is negative" } else { "does not start with a number" };
+            return self.refuse(reason, None);
+        }
+        let Ok(number) = digits.parse::<u64>() else {
+            return self.refuse("is too large a number", None);
+        };
+        if let Some((_, factor)) = self.units.iter().find(|(name, _)| *name == unit) {
+            return number.checked_mul(*factor).map_or_else(|| self.refuse("is too large a number", None), Ok);
+        }
+        if unit.trim().is_empty() {
+            return self.refuse("has no unit", Some(format!("{number}{}", self.usual_unit)));
+        }
+        if let Some(decimals) = unit.strip_prefix(['.', ',']) {
+            return self.refuse("is not a whole number", self.whole(number, decimals));
+        }
+        let meant = unit.trim();
+        if self.units.iter().any(|(name, _)| *name == meant) {
+            return self.refuse("has a space in it", Some(format!("{number}{meant}")));
+        }
+        let alias = self.aliases.iter().find(|(alias, ..)| alias.eq_ignore_ascii_case(meant));
+        let alias = alias.map(|(_, factor, name)| (*factor, *name));
+        let folded =
+            || self.units.iter().find(|(name, _)| name.eq_ignore_ascii_case(meant)).map(|(name, _)| (1, *name));
+        let suggestion = alias.or_else(folded).and_then(|(factor, name)| {
+            let value = number.checked_mul(factor)?;
+            Some(format!("{value}{name}")).filter(|text| self.read(text).is_ok())
+        });
+        self.refuse(format!("has no unit that exists ({})", self.choice), suggestion)
     }
-    let Ok(number) = digits.parse::<u64>() else {
-        return refuse("is too large a number", None);
-    };
-    if let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) {
-        return number.checked_mul(*factor).map_or_else(|| refuse("is too large a number", None), Ok);
+
+    /// Writes `number.decimals` without decimals, where a smaller unit is exact.
+    fn whole(&self, number: u64, decimals: &str) -> Option<String> {
+        let digits_end = decimals.find(|c: char| !c.is_ascii_digit())?;
+        let (digits, unit) = decimals.split_at(digits_end);
+        let (_, factor) = self.units.iter().find(|(name, _)| *name == unit)?;
+        let scale = 10u64.checked_pow(u32::try_from(digits.len()).ok()?)?;
+        let tenths = number.checked_mul(scale)?.checked_add(digits.parse().ok()?)?.checked_mul(*factor)?;
+        tenths.is_multiple_of(scale).then(|| self.show(tenths / scale))
     }
-    let default_unit = if example.ends_with('s') { "s" } else { "B" };
-    if unit.trim().is_empty() {
-        return refuse("has no unit", Some(format!("{number}{default_unit}")));
-    }
-    if unit.starts_with(['.', ',']) {
-        return refuse("is not a whole number", None);
-    }
-    let meant = unit.trim();
-    let exact = units.iter().find(|(name, _)| *name == meant).map(|(name, _)| (1, *name));
-    let folded = || units.iter().find(|(name, _)| name.eq_ignore_ascii_case(meant)).map(|(name, _)| (1, *name));
-    let alias = || {
-        let found = aliases.iter().find(|(name, ..)| name.eq_ignore_ascii_case(meant));
-        found.map(|(_, factor, name)| (*factor, *name))
-    };
-    let suggestion = exact.or_else(alias).or_else(folded);
-    let suggestion = suggestion.and_then(|(factor, name)| Some(format!("{}{name}", number.checked_mul(factor)?)));
-    let reason =
-        if exact.is_some() { "has a space in it".to_owned() } else { format!("has no unit that exists ({choice})") };
-    refuse(&reason, suggestion)
 }
 
 /// Explains `1h30m`: what it is in one unit.
@@ -152,7 +198,8 @@ fn compound(text: &str) -> Option<UnitError> {
     }
     (parts > 1).then(|| UnitError {
         reason: "has more than one unit".to_owned(),
-        suggestion: Some(show_duration(Duration::from_millis(total))),
+        suggestion: Some(TIME.show(total)),
+        example: TIME.example,
     })
 }
 
@@ -186,7 +233,9 @@ mod tests {
         assert_eq!(told("2d"), "48h");
         assert_eq!(told("1h30m"), "90m");
         assert_eq!(told("1m500ms"), "60500ms");
-        assert_eq!(told("fast"), "5s");
+        assert_eq!(told("1.5s"), "1500ms");
+        assert_eq!(told("0.25h"), "15m");
+        assert_eq!(duration("fast").unwrap_err().help(), "write it like \"5s\"");
         let told = |text: &str| size(text).unwrap_err().suggestion.unwrap();
         assert_eq!(told("16K"), "16KiB");
         assert_eq!(told("16kb"), "16KiB");
@@ -197,6 +246,7 @@ mod tests {
 
     #[test]
     fn a_number_that_does_not_fit_is_refused() {
+        assert_eq!(duration("1.0001s").unwrap_err().suggestion, None);
         for text in ["99999999999999999999s", "18446744073709551615h", "-5s", "", " ", "1.5s", "5ß", "٣s"] {
             assert!(duration(text).is_err(), "{text}");
         }
@@ -218,12 +268,12 @@ mod tests {
         }
 
         #[test]
-        fn almost_right_text_is_read_or_refused(text in "[0-9]{0,25}[a-zA-Z. ]{0,4}([0-9]{0,21}[smh]{0,2}){0,3}") {
-            if let Err(error) = duration(&text) {
-                prop_assert!(duration(&error.suggestion.unwrap()).is_ok());
+        fn almost_right_text_is_read_or_refused(text in "[0-9]{0,22}[a-zA-Z. ]{0,4}([0-9]{0,21}[smh]{0,2}){0,3}") {
+            if let Err(UnitError { suggestion: Some(suggestion), .. }) = duration(&text) {
+                prop_assert!(duration(&suggestion).is_ok(), "{}", suggestion);
             }
-            if let Err(error) = size(&text) {
-                prop_assert!(size(&error.suggestion.unwrap()).is_ok());
+            if let Err(UnitError { suggestion: Some(suggestion), .. }) = size(&text) {
+                prop_assert!(size(&suggestion).is_ok(), "{}", suggestion);
             }
         }
     }

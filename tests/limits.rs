@@ -103,7 +103,10 @@ fn an_ipv6_source_and_a_unix_listener_have_limits_that_fit_them() {
     let backend = Backend::echo();
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("listen.sock");
-    let globals = format!("max_connections_per_source = 2\ntimeout = \"60s\"\nlisten = [\"[::1]:0\", \"unix:{}\"]\n", socket.display());
+    let globals = format!(
+        "max_connections_per_source = 2\ntimeout = \"60s\"\nlisten = [\"[::1]:0\", \"unix:{}\"]\n",
+        socket.display()
+    );
     let portsplit = Portsplit::start(&format!("{globals}{}", to(&backend, "all", "prefix = '>'")));
     let _open: Vec<Socket> = (0..2).map(|_| echoed(portsplit.client())).collect();
     portsplit.client().assert_closed_without_a_byte();

@@ -15,6 +15,7 @@ mod address;
 mod escape;
 mod identity;
 mod listeners;
+mod plugins;
 mod services;
 mod settings;
 mod units;

@@ -15,6 +15,7 @@ pub mod connection;
 
 pub mod decision;
 pub mod matcher;
+pub mod plugin;
 pub mod router;
 
 pub mod action;

@@ -66,7 +66,7 @@ impl PlacedListener {
             let matchers = service.matchers.iter().map(|placed| placed.matcher.clone()).collect();
             Some(Rule { service: number, matchers })
         });
-        let router = Arc::new(Router::new(rules.collect(), Vec::new()));
+        let router = Arc::new(Router::new(rules.collect(), services.classifiers.clone()));
         Listener { address: self.address, mode: self.mode, backlog: self.backlog, router }
     }
 }

@@ -3,6 +3,7 @@
 //! `resolve` turns it into the valid [`Config`](super::Config). Unknown keys and wrong types are reported while this is
 //! read; a field that could not be read is absent here.
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -29,6 +30,8 @@ pub(super) struct RawConfig {
     pub(super) user: Option<Spanned<String>>,
     pub(super) group: Option<Spanned<String>>,
     pub(super) log: RawLog,
+    pub(super) plugin_path: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) plugins: Vec<RawPlugin>,
     pub(super) services: Vec<RawService>,
     /// Whether `listen` was attempted, even under a mistyped key: its absence is then no second error.
     pub(super) listen_attempted: bool,
@@ -53,6 +56,21 @@ pub(super) struct RawLog {
     pub(super) format: Option<Spanned<String>>,
 }
 
+/// One `[plugins.NAME]`.
+#[derive(Debug)]
+pub(super) struct RawPlugin {
+    pub(super) name: Spanned<String>,
+    pub(super) wasm: Option<Spanned<String>>,
+    pub(super) config: Option<Spanned<Value>>,
+    pub(super) fuel: Option<Spanned<i64>>,
+    pub(super) memory: Option<Spanned<String>>,
+    pub(super) max_size: Option<Spanned<String>>,
+    pub(super) on_error: Option<Spanned<String>>,
+}
+
+/// What a service demands: facts, each with the globs of which one has to match.
+pub(super) type RawConditions = Vec<(Spanned<String>, Vec<Spanned<String>>)>;
+
 /// One `[[service]]`.
 #[derive(Debug)]
 pub(super) struct RawService {
@@ -61,6 +79,8 @@ pub(super) struct RawService {
     pub(super) name: Option<Spanned<String>>,
     pub(super) prefix: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) regex: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) plugin: Option<Spanned<String>>,
+    pub(super) conditions: Option<Spanned<RawConditions>>,
     pub(super) connect: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) exec: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) pty: Option<Spanned<bool>>,
@@ -73,11 +93,12 @@ pub(super) struct RawService {
     /// Keys that are missing but were attempted, so that their absence has been explained.
     pub(super) name_attempted: bool,
     pub(super) matcher_attempted: bool,
+    pub(super) plugin_attempted: bool,
     pub(super) action_attempted: bool,
     pub(super) pty_attempted: bool,
 }
 
-const MATCHERS: [&str; 2] = ["prefix", "regex"];
+const MATCHERS: [&str; 3] = ["prefix", "regex", "plugin"];
 const ACTIONS: [&str; 3] = ["connect", "exec", "close"];
 
 impl RawConfig {
@@ -109,6 +130,8 @@ impl RawConfig {
             user: fields.text("user", "\"nobody\"", reporter),
             group: fields.text("group", "\"nogroup\"", reporter),
             log: fields.value("log").map(|value| RawLog::read(value, reporter)).unwrap_or_default(),
+            plugin_path: fields.texts("plugin_path", "[\"plugins\"]", reporter),
+            plugins: fields.value("plugins").map(|value| read_plugins(value, reporter)).unwrap_or_default(),
             services_complete: !fields.is_mistyped("service") && services.iter().all(|service| service.name.is_some()),
             services,
             listen_attempted: fields.is_attempted("listen"),
@@ -168,6 +191,8 @@ impl RawService {
             name: fields.text("name", "\"ssh\"", reporter),
             prefix: fields.texts("prefix", "'SSH-'", reporter),
             regex: fields.texts("regex", "'^GET '", reporter),
+            plugin: fields.text("plugin", "\"tls\"", reporter),
+            conditions: fields.value("where").and_then(|value| read_conditions(value, reporter)),
             connect: fields.texts("connect", "\"127.0.0.1:22\"", reporter),
             exec: read_exec(&fields, reporter),
             pty: fields.boolean("pty", reporter),
@@ -177,9 +202,105 @@ impl RawService {
             action_keys: spans(&ACTIONS),
             name_attempted: fields.is_attempted("name"),
             matcher_attempted: later || MATCHERS.iter().any(|key| fields.is_attempted(key)),
+            plugin_attempted: fields.is_attempted("plugin"),
             action_attempted: ACTIONS.iter().any(|key| fields.is_attempted(key)),
             pty_attempted: fields.is_attempted("pty"),
         })
+    }
+}
+
+impl RawPlugin {
+    fn read(name: Spanned<String>, value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Option<Self> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let (found, shown) = (type_name(value.get_ref()), printable(name.get_ref()));
+            let error = reporter.error(value.span(), format!("the plugin `{shown}` needs a table, not {found}"));
+            error.help_with(format!("write `[plugins.{shown}]` and `wasm = \"{shown}.wasm\"` below it"));
+            return None;
+        };
+        let fields = Fields::open(&schema::PLUGIN, table, reporter);
+        if !fields.is_attempted("wasm") {
+            reporter
+                .error(name.span(), format!("the plugin `{}` has no `wasm`", printable(name.get_ref())))
+                .help_with("add one, such as `wasm = \"our-vpn.wasm\"`");
+        }
+        Some(Self {
+            wasm: fields.text("wasm", "\"our-vpn.wasm\"", reporter),
+            config: fields.value("config").map(|value| Spanned::new(value.span(), json(value.get_ref()))),
+            fuel: fields.number("fuel", reporter),
+            memory: fields.size("memory", reporter),
+            max_size: fields.size("max_size", reporter),
+            on_error: fields.text("on_error", "\"reject\"", reporter),
+            name,
+        })
+    }
+
+    /// Returns everything but the name and the module, to tell whether two tables ask for the same.
+    pub(super) fn setup(&self) -> impl PartialEq + Default + use<> {
+        let text = |text: &Option<Spanned<String>>| text.as_ref().map(|text| text.get_ref().clone());
+        (
+            self.config.as_ref().map(|config| config.get_ref().clone()),
+            self.fuel.as_ref().map(|fuel| *fuel.get_ref()),
+            text(&self.memory),
+            text(&self.max_size),
+            text(&self.on_error),
+        )
+    }
+}
+
+fn read_plugins(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Vec<RawPlugin> {
+    let DeValue::Table(table) = value.get_ref() else {
+        let found = type_name(value.get_ref());
+        let error = reporter.error(value.span(), format!("`plugins` needs tables, not {found}"));
+        error.help_with("write `[plugins.our-vpn]` and `wasm = \"our-vpn.wasm\"` below it");
+        return Vec::new();
+    };
+    let named = table.iter().map(|(name, value)| (Spanned::new(name.span(), name.get_ref().to_string()), value));
+    named.filter_map(|(name, value)| RawPlugin::read(name, value, reporter)).collect()
+}
+
+/// Reads `where`: facts with a glob or a list of globs.
+fn read_conditions(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Option<Spanned<RawConditions>> {
+    const EXAMPLE: &str = "write it like { sni = [\"example.org\", \"*.example.org\"], alpn = \"h2\" }";
+    let mut refuse = |value: &Spanned<DeValue<'_>>, needs: &str| {
+        let found = type_name(value.get_ref());
+        reporter.error(value.span(), format!("`where` needs {needs}, not {found}")).help_with(EXAMPLE);
+    };
+    let DeValue::Table(table) = value.get_ref() else {
+        refuse(value, "a table of facts");
+        return None;
+    };
+    let mut conditions = RawConditions::new();
+    for (fact, globs) in table.iter() {
+        let list = match globs.get_ref() {
+            DeValue::Array(list) => list.iter().collect(),
+            _ => vec![globs],
+        };
+        let mut read = Vec::new();
+        for glob in list {
+            match glob.get_ref() {
+                DeValue::String(text) => read.push(Spanned::new(glob.span(), text.to_string())),
+                _ => refuse(glob, "strings"),
+            }
+        }
+        conditions.push((Spanned::new(fact.span(), fact.get_ref().to_string()), read));
+    }
+    Some(Spanned::new(value.span(), conditions))
+}
+
+/// Turns a value into the JSON that a plugin is configured with. A date becomes its text.
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).map_or(Value::Null, Value::from)
+        }
+        DeValue::Float(float) => float.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Boolean(boolean) => Value::from(*boolean),
+        DeValue::Datetime(date) => Value::from(date.to_string()),
+        DeValue::Array(list) => list.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect()
+        }
     }
 }
 

@@ -32,9 +32,11 @@ pub(super) static ROOT: Schema = Schema {
         "user",
         "group",
         "log",
+        "plugin_path",
+        "plugins",
         "service",
     ],
-    unavailable: &["admin", "plugins", "plugin_path", "proxy_protocol"],
+    unavailable: &["admin", "proxy_protocol"],
 };
 
 pub(super) static LISTEN: Schema =
@@ -44,12 +46,18 @@ pub(super) static LOG: Schema = Schema { place: "[log]", keys: &["level", "forma
 
 pub(super) static SERVICE: Schema = Schema {
     place: "[[service]]",
-    keys: &["name", "prefix", "regex", "connect", "exec", "pty", "echo", "close"],
-    unavailable: &["plugin", "where", "proxy_protocol"],
+    keys: &["name", "prefix", "regex", "plugin", "where", "connect", "exec", "pty", "echo", "close"],
+    unavailable: &["proxy_protocol"],
+};
+
+pub(super) static PLUGIN: Schema = Schema {
+    place: "[plugins.…]",
+    keys: &["wasm", "config", "fuel", "memory", "max_size", "on_error"],
+    unavailable: &[],
 };
 
 /// Every kind of table, to find where a misplaced key belongs.
-static ALL: [&Schema; 4] = [&ROOT, &LISTEN, &LOG, &SERVICE];
+static ALL: [&Schema; 5] = [&ROOT, &LISTEN, &LOG, &SERVICE, &PLUGIN];
 
 /// Words that other programs use for our keys.
 const SYNONYMS: [(&str, &str); 17] = [
@@ -154,7 +162,7 @@ mod tests {
     #[test]
     fn a_planned_key_is_no_typing_error() {
         assert_eq!(ROOT.explain("admin"), Unknown::Unavailable);
-        assert_eq!(SERVICE.explain("plugin"), Unknown::Unavailable);
-        assert_eq!(LOG.explain("plugin_path"), Unknown::Unavailable);
+        assert_eq!(SERVICE.explain("proxy_protocol"), Unknown::Unavailable);
+        assert_eq!(LOG.explain("admin"), Unknown::Unavailable);
     }
 }

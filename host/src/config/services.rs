@@ -8,10 +8,11 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::error::{Reporter, Span, harmless, printable};
+use super::plugins::Plugins;
 use super::raw::{RawConfig, RawService};
 use super::schema::closest;
 use super::{Action, Program, Pty, address, escape};
-use crate::matcher::{Matcher, Prefix, Regex, RegexError};
+use crate::matcher::{Classifier, Matcher, Prefix, Regex, RegexError};
 
 /// The longest name of a service in characters: it stands in log lines and metric labels.
 const NAME_MAX: usize = 64;
@@ -26,6 +27,8 @@ pub(super) struct Services {
     pub(super) ordinary: Vec<PlacedService>,
     pub(super) fallback: Option<PlacedAction>,
     pub(super) timeout: Option<PlacedAction>,
+    /// What the slots of classifier matchers refer to.
+    pub(super) classifiers: Vec<Arc<dyn Classifier>>,
 }
 
 /// A service with matchers, and where it stands.
@@ -62,11 +65,12 @@ impl Services {
     /// Checks all services of a file; relative paths start in `folder`.
     pub(super) fn resolve(raw: &RawConfig, folder: &Path, reporter: &mut Reporter) -> Self {
         let mut services = Self::default();
+        let mut plugins = Plugins::new(raw, folder);
         let mut names: Vec<(&str, Span)> = Vec::new();
         if raw.services.is_empty() && raw.services_complete && !reporter.has_errors() {
             reporter
                 .error_in_file("there is no [[service]]")
-                .help_with("add one, with `name`, `prefix` or `regex`, and `connect`, `exec` or `close`");
+                .help_with("add one, with `name`, `prefix`, `regex` or `plugin`, and `connect`, `exec` or `close`");
         }
         for service in &raw.services {
             let name = service.name.as_ref();
@@ -87,11 +91,15 @@ impl Services {
                 }
                 other => {
                     let span = name.map_or_else(|| service.span.clone(), Spanned::span);
-                    let matchers = matchers(service, reporter);
+                    let mut matchers = matchers(service, reporter);
+                    let classifier = plugins.matcher(service, reporter);
+                    matchers.extend(classifier.map(|(matcher, span)| PlacedMatcher { matcher, span }));
                     services.ordinary.push(PlacedService { name: other.unwrap_or("").into(), span, matchers, action });
                 }
             }
         }
+        plugins.load_the_rest(reporter);
+        services.classifiers = plugins.into_classifiers();
         services
     }
 
@@ -156,8 +164,10 @@ fn matchers(service: &RawService, reporter: &mut Reporter) -> Vec<PlacedMatcher>
         let name = service.name.as_ref().map(|name| name.get_ref().as_str()).unwrap_or_default();
         let span = service.name.as_ref().map_or_else(|| service.span.clone(), Spanned::span);
         let help = match closest(name, &SPECIAL) {
-            Some(special) => format!("did you mean `{special}`? All other services need a `prefix` or a `regex`"),
-            None => "add a `prefix` or a `regex`; only `fallback` and `timeout` go without".to_owned(),
+            Some(special) => {
+                format!("did you mean `{special}`? All other services need a `prefix`, a `regex` or a `plugin`")
+            }
+            None => "add a `prefix`, a `regex` or a `plugin`; only `fallback` and `timeout` go without".to_owned(),
         };
         let message = format!("the service `{}` has nothing to recognise connections by", printable(name));
         reporter.error(span, message).help_with(help);

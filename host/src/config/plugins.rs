@@ -1,0 +1,263 @@
+//! `[plugins]`, `plugin_path`, and what a service's `plugin` and `where` lead to.
+//!
+//! A plugin is loaded while the file is checked, so that a configuration that starts is one whose plugins run. Services
+//! that ask the same plugin with the same configuration share it, and with it one call per connection.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portsplit_runtime::PluginOptions;
+use serde_json::Value;
+use toml::Spanned;
+
+use super::error::{Reporter, Span, harmless, printable};
+use super::raw::{RawConfig, RawPlugin, RawService};
+use super::schema::closest;
+use super::units::{self, show_size};
+use super::{address, settings};
+use crate::matcher::{Classifier, Condition, Matcher};
+use crate::plugin::{self, Guest, OnError};
+
+/// Where a bare name is looked for unless the file says otherwise.
+const PATH_DEFAULT: &str = "plugins";
+
+/// Fuel for one call: below, no module does anything; above, one call could hold a worker for a second.
+const FUEL: (i64, i64) = (1_000, 1_000_000_000);
+const MEMORY: (u64, u64) = (64 << 10, PluginOptions::MEMORY_CEILING_BYTES as u64);
+const MAX_SIZE: (u64, u64) = (1 << 10, PluginOptions::SIZE_CEILING_BYTES as u64);
+
+/// All plugins of a file, loaded as services ask for them.
+pub(super) struct Plugins<'a> {
+    raw: &'a [RawPlugin],
+    folder: &'a Path,
+    path: Vec<PathBuf>,
+    loaded: Vec<Loaded>,
+}
+
+/// A plugin in the router's list.
+struct Loaded {
+    module: Module,
+    /// The `[plugins]` table it is configured by.
+    table: Option<usize>,
+    guest: Option<Arc<Guest>>,
+}
+
+/// Where a module comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Module {
+    File(PathBuf),
+    Shipped(&'static str),
+}
+
+impl<'a> Plugins<'a> {
+    /// Takes the tables of a file; relative paths start in `folder`.
+    pub(super) fn new(raw: &'a RawConfig, folder: &'a Path) -> Self {
+        let path = match &raw.plugin_path {
+            Some(folders) => folders.get_ref().iter().map(|path| address::absolute(path.get_ref(), folder)).collect(),
+            None => vec![address::absolute(PATH_DEFAULT, folder)],
+        };
+        Self { raw: &raw.plugins, folder, path, loaded: Vec::new() }
+    }
+
+    /// Loads the tables that no service asks for, so that a mistake in them is found all the same.
+    pub(super) fn load_the_rest(&mut self, reporter: &mut Reporter) {
+        for (number, table) in self.raw.iter().enumerate() {
+            if let Some(wasm) = &table.wasm
+                && let Some(module) = self.module_of_table(wasm, reporter)
+            {
+                self.slot(module, Some(number), &wasm.span(), reporter);
+            }
+        }
+    }
+
+    /// Returns what the slots of matchers refer to.
+    pub(super) fn into_classifiers(self) -> Vec<Arc<dyn Classifier>> {
+        self.loaded.into_iter().filter_map(|loaded| loaded.guest.map(|guest| guest as Arc<dyn Classifier>)).collect()
+    }
+
+    /// Makes the matcher of a service's `plugin` and `where`.
+    pub(super) fn matcher(&mut self, service: &RawService, reporter: &mut Reporter) -> Option<(Matcher, Span)> {
+        let Some(name) = &service.plugin else {
+            if let (Some(demands), false) = (&service.conditions, service.plugin_attempted) {
+                reporter
+                    .error(demands.span(), "`where` is about the facts of a plugin, and this service has no `plugin`")
+                    .help_with("add one, such as `plugin = \"tls\"`, or remove `where`");
+            }
+            return None;
+        };
+        let (module, table) = self.find(name, reporter)?;
+        let slot = self.slot(module, table, &name.span(), reporter)?;
+        let guest = self.loaded.get(slot).and_then(|loaded| loaded.guest.clone())?;
+        let mut condition = Condition::default();
+        for (fact, globs) in service.conditions.iter().flat_map(Spanned::get_ref) {
+            check_fact(fact, &guest, reporter);
+            let globs = globs.iter().map(|glob| glob.get_ref().clone()).collect();
+            condition.demands.push((fact.get_ref().clone(), globs));
+        }
+        Some((Matcher::Classifier { slot, condition: Arc::new(condition) }, name.span()))
+    }
+
+    /// Finds what a service's `plugin` names: a table, a file, a file in the path, or a shipped plugin.
+    fn find(&self, name: &Spanned<String>, reporter: &mut Reporter) -> Option<(Module, Option<usize>)> {
+        let text = name.get_ref().as_str();
+        if let Some(number) = self.raw.iter().position(|table| table.name.get_ref() == text) {
+            let wasm = self.raw.get(number)?.wasm.as_ref()?;
+            return Some((self.module_of_table(wasm, reporter)?, Some(number)));
+        }
+        if text.ends_with(".wasm") {
+            return Some((Module::File(address::absolute(text, self.folder)), None));
+        }
+        if let Some(module) = self.named(text) {
+            return Some((module, None));
+        }
+        let shown = printable(text);
+        let mut known: Vec<&str> = self.raw.iter().map(|table| table.name.get_ref().as_str()).collect();
+        known.extend(plugin::SHIPPED.iter().map(|(name, _)| *name));
+        let help = match closest(text, &known) {
+            Some(near) => format!("did you mean `{}`?", printable(near)),
+            None => {
+                "name a [plugins] table, a file that ends in `.wasm`, or a plugin of `portsplit plugin list`".into()
+            }
+        };
+        reporter.error(name.span(), format!("there is no plugin `{shown}`")).help_with(help);
+        None
+    }
+
+    /// Finds a bare name in the path or among the shipped plugins.
+    fn named(&self, name: &str) -> Option<Module> {
+        let plain = !name.is_empty() && !name.contains(['/', '\0']);
+        let file =
+            self.path.iter().map(|folder| folder.join(format!("{name}.wasm"))).find(|file| plain && file.exists());
+        let shipped = || plugin::SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(name, _)| *name);
+        file.map(Module::File).or_else(|| shipped().map(Module::Shipped))
+    }
+
+    /// What a table's `wasm` names: a file, or a bare name as in a service.
+    fn module_of_table(&self, wasm: &Spanned<String>, reporter: &mut Reporter) -> Option<Module> {
+        let text = wasm.get_ref();
+        if text.ends_with(".wasm") {
+            return Some(Module::File(address::absolute(text, self.folder)));
+        }
+        let module = self.named(text);
+        if module.is_none() {
+            reporter
+                .error(wasm.span(), format!("there is no plugin `{}`", printable(text)))
+                .help_with("write the path of a file that ends in `.wasm`, or the name of a shipped plugin");
+        }
+        module
+    }
+
+    /// Returns the number of the loaded plugin, loading it at its first use; `None` if that failed.
+    fn slot(&mut self, module: Module, table: Option<usize>, span: &Span, reporter: &mut Reporter) -> Option<usize> {
+        let known = self.loaded.iter().position(|loaded| loaded.module == module && self.same(loaded.table, table));
+        let slot = known.unwrap_or_else(|| {
+            let guest = self.load(&module, table, span, reporter);
+            self.loaded.push(Loaded { module, table, guest: guest.map(Arc::new) });
+            self.loaded.len() - 1
+        });
+        self.loaded.get(slot)?.guest.is_some().then_some(slot)
+    }
+
+    /// Tells whether two tables, or none, set up a plugin in the same way.
+    fn same(&self, one: Option<usize>, other: Option<usize>) -> bool {
+        let setup = |table: Option<usize>| table.and_then(|number| self.raw.get(number)).map(RawPlugin::setup);
+        one == other || setup(one).unwrap_or_default() == setup(other).unwrap_or_default()
+    }
+
+    fn load(&self, module: &Module, table: Option<usize>, span: &Span, reporter: &mut Reporter) -> Option<Guest> {
+        let raw = table.and_then(|number| self.raw.get(number));
+        let (options, on_error) = options(raw, reporter)?;
+        let wasm = match module {
+            Module::Shipped(name) => plugin::shipped(name)?.to_vec(),
+            Module::File(path) => match read_limited(path, options.max_size_bytes) {
+                Ok(wasm) => wasm,
+                Err(error) => {
+                    let shown = printable(&path.display().to_string());
+                    let error = reporter.error(span.clone(), format!("the plugin {shown} cannot be read: {error}"));
+                    error.help_with("relative paths start in the folder of this file");
+                    return None;
+                }
+            },
+        };
+        match Guest::load(&wasm, &options, on_error) {
+            Ok(guest) => Some(guest),
+            Err(error) => {
+                let message = harmless(&format!("this plugin cannot be used: {error}"));
+                reporter.error(span.clone(), message).help_with("`portsplit plugin check FILE` says more");
+                None
+            }
+        }
+    }
+}
+
+/// Turns a table into options, within their ranges.
+fn options(raw: Option<&RawPlugin>, reporter: &mut Reporter) -> Option<(PluginOptions, OnError)> {
+    let mut options = PluginOptions::default();
+    let Some(raw) = raw else { return Some((options, OnError::default())) };
+    options.name = raw.name.get_ref().clone();
+    options.config = raw.config.as_ref().map(|config| config.get_ref().clone()).unwrap_or(Value::Null);
+    if let Some(fuel) = &raw.fuel {
+        let fuel = settings::within("fuel", Some(fuel), FUEL.0, FUEL.1, reporter)?;
+        options.fuel = u64::try_from(fuel).ok()?;
+    }
+    if let Some(memory) = &raw.memory {
+        options.memory_bytes = size("memory", memory, MEMORY, reporter)?;
+    }
+    if let Some(max_size) = &raw.max_size {
+        options.max_size_bytes = size("max_size", max_size, MAX_SIZE, reporter)?;
+    }
+    let on_error = match raw.on_error.as_ref().map(|on_error| (on_error.get_ref().as_str(), on_error.span())) {
+        None | Some(("reject", _)) => OnError::Reject,
+        Some(("close", _)) => OnError::Close,
+        Some((other, span)) => {
+            reporter
+                .error(span, format!("`on_error` is `{}`", printable(other)))
+                .help_with("write \"reject\" (the plugin does not match) or \"close\" (the connection is closed)");
+            return None;
+        }
+    };
+    Some((options, on_error))
+}
+
+fn size(key: &str, text: &Spanned<String>, (least, most): (u64, u64), reporter: &mut Reporter) -> Option<usize> {
+    match units::size(text.get_ref()) {
+        Ok(bytes) if (least..=most).contains(&bytes) => usize::try_from(bytes).ok(),
+        Ok(bytes) => {
+            let (least, most) = (show_size(least), show_size(most));
+            let message = format!("`{key}` is `{}`, and it has to be from `{least}` to `{most}`", show_size(bytes));
+            reporter.error(text.span(), message);
+            None
+        }
+        Err(error) => {
+            let message = format!("`{key}` is `{}`, which {}", printable(text.get_ref()), error.reason);
+            reporter.error(text.span(), message).help_with(error.help());
+            None
+        }
+    }
+}
+
+/// Refuses a fact that the plugin's manifest does not have; without a manifest nothing is known.
+fn check_fact(fact: &Spanned<String>, guest: &Guest, reporter: &mut Reporter) {
+    let Some(manifest) = guest.plugin().manifest() else { return };
+    let known: Vec<&str> = manifest.facts.iter().map(|fact| fact.name.as_str()).collect();
+    if known.contains(&fact.get_ref().as_str()) {
+        return;
+    }
+    let shown = printable(fact.get_ref());
+    let message = format!("the plugin `{}` has no fact `{shown}`", printable(&manifest.name));
+    let help = match closest(fact.get_ref(), &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "it has no facts at all; remove `where`".to_owned(),
+        None => format!("its facts are {}", super::fields::listed(&known)),
+    };
+    reporter.error(fact.span(), message).help_with(help);
+}
+
+/// Reads a file up to one byte past what the runtime accepts, which then says so.
+fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

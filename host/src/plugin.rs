@@ -1,0 +1,121 @@
+//! Plugins as the deciding code sees them: a wasm module behind the `Classifier` trait.
+//!
+//! Loading happens while a configuration is read, never on the path of a connection. What goes wrong in a call costs
+//! that connection this plugin's verdict and nothing else. `portsplit_runtime` does the rest.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use portsplit_runtime::{Flags, LoadError, Plugin, PluginOptions, Runtime, RuntimeOptions, Verdict};
+
+use crate::decision::End;
+use crate::log::Throttle;
+use crate::matcher::{Answer, Classifier, Fact};
+
+/// The shipped plugins: name and module.
+pub static SHIPPED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+
+/// Returns the module of a shipped plugin.
+pub fn shipped(name: &str) -> Option<&'static [u8]> {
+    SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, wasm)| *wasm)
+}
+
+/// What a failing call means for its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The plugin does not match; other services and `fallback` still can.
+    #[default]
+    Reject,
+    /// The connection is closed.
+    Close,
+}
+
+/// A loaded plugin with its configuration.
+#[derive(Debug)]
+pub struct Guest {
+    plugin: Plugin,
+    on_error: OnError,
+    errors: AtomicU64,
+    warnings: Throttle,
+}
+
+impl Guest {
+    /// Loads a module, from the compile cache if it is there.
+    ///
+    /// # Errors
+    /// Whatever the runtime refuses the module for.
+    pub fn load(wasm: &[u8], options: &PluginOptions, on_error: OnError) -> Result<Guest, LoadError> {
+        let plugin = runtime()?.load(wasm, options)?;
+        Ok(Guest { plugin, on_error, errors: AtomicU64::new(0), warnings: Throttle::new(Duration::from_secs(1)) })
+    }
+
+    /// Returns the plugin itself.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Returns how many calls have failed.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+}
+
+impl Classifier for Guest {
+    fn classify(&self, flight: &[u8], end: Option<End>) -> Answer {
+        let flags = match end {
+            None => Flags::NONE,
+            Some(End::HalfClose) => Flags::HALF_CLOSED,
+            Some(End::Full) => Flags::BUFFER_FULL,
+            Some(End::Timeout) => Flags::TIME_UP,
+        };
+        match self.plugin.classify(flight, flags) {
+            Ok(outcome) => match outcome.verdict {
+                Verdict::Match => Answer::Match(
+                    outcome
+                        .facts
+                        .into_iter()
+                        .map(|fact| Fact { name: fact.name.into(), value: fact.value.into() })
+                        .collect(),
+                ),
+                Verdict::Reject => Answer::Reject,
+                Verdict::NeedMore(_) if end.is_some() => Answer::Reject,
+                Verdict::NeedMore(total) => Answer::NeedMore(total),
+            },
+            Err(error) => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                if let Some(unlogged) = self.warnings.pass() {
+                    tracing::warn!(plugin = self.plugin.name(), %error, unlogged, "a plugin has failed");
+                }
+                match self.on_error {
+                    OnError::Reject => Answer::Reject,
+                    OnError::Close => Answer::Fail,
+                }
+            }
+        }
+    }
+}
+
+/// Returns the process's runtime, made when the first plugin is loaded: who uses none pays for none.
+///
+/// # Errors
+/// Fails if the system does not grant the address space or the thread it needs.
+pub fn runtime() -> Result<Runtime, LoadError> {
+    static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
+    let mut made = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = &*made {
+        return Ok(runtime.clone());
+    }
+    let runtime = Runtime::new(RuntimeOptions { cache_dir: cache_dir(), ..RuntimeOptions::default() })?;
+    Ok(made.insert(runtime).clone())
+}
+
+/// Where compiled plugins are kept: the folder a service manager gives us, else the user's cache.
+fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("CACHE_DIRECTORY")
+        .or_else(|| absolute("XDG_CACHE_HOME").map(|path| path.join("portsplit")))
+        .or_else(|| absolute("HOME").map(|path| path.join(".cache/portsplit")))
+}

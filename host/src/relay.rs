@@ -19,7 +19,7 @@ use crate::stream::Stream;
 /// How long a side that can take no more bytes is still read, so that closing does not destroy what it has not read yet.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long an abort waits at most for the bytes before it to be acknowledged.
+/// How long an abort waits at most for the bytes before it to be taken and acknowledged.
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long output may still come after the program of a connection has ended, when something else holds it open.
@@ -143,6 +143,8 @@ struct Direction {
     pending: Vec<u8>,
     taken: usize,
     source_ended: bool,
+    /// The source is known to have aborted, although bytes from before may still wait to be moved.
+    source_aborted: bool,
     state: State,
     /// Bytes that the target has taken.
     bytes: u64,
@@ -216,6 +218,9 @@ impl Relay {
     /// Says when patience ends if nothing moves until then, and what that means.
     fn deadline(&self) -> Option<(Instant, Ending)> {
         let (patience, ending) = match (self.inward.state, self.outward.state) {
+            // What a side that has gone left behind is worth waiting for, but not for long.
+            (State::Open, _) if self.inward.source_aborted => (Some(FLUSH), Ending::ClientReset),
+            (_, State::Open) if self.outward.source_aborted => (Some(FLUSH), Ending::UpstreamReset),
             (State::Refused { .. }, State::Done) => {
                 let linger = self.patience.half_closed.map_or(LINGER, |patience| patience.min(LINGER));
                 (Some(linger), Ending::Done)
@@ -271,7 +276,14 @@ async fn delivered(stream: &Stream) {
 impl Direction {
     fn starting_with(first_flight: FirstFlight) -> Direction {
         let FirstFlight { bytes: pending, written: taken } = first_flight;
-        Direction { pending, taken, source_ended: false, state: State::Open, bytes: taken as u64 }
+        Direction {
+            pending,
+            taken,
+            source_ended: false,
+            source_aborted: false,
+            state: State::Open,
+            bytes: taken as u64,
+        }
     }
 
     fn refuse(&mut self, aborted: bool) {
@@ -295,6 +307,8 @@ impl Direction {
     ) -> Progress {
         loop {
             if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
+                // Nobody reads the source meanwhile, so only this notices that it has gone.
+                self.source_aborted |= !self.source_ended && source.poll_reset(cx).is_ready();
                 return Progress::Waiting;
             }
             if self.source_ended {
@@ -320,7 +334,7 @@ impl Direction {
             });
             match read {
                 Poll::Pending => return Progress::Waiting,
-                Poll::Ready(Ok(0)) if source_is_gone => return Progress::SourceAborted,
+                Poll::Ready(Ok(0)) if source_is_gone || self.source_aborted => return Progress::SourceAborted,
                 Poll::Ready(Ok(0)) => self.source_ended = true,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Progress::SourceAborted,

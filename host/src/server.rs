@@ -233,7 +233,7 @@ fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let message = panic.payload_as_str().unwrap_or("without a message");
-        tracing::error!(place, message, "a defect of portsplit ended a connection; please report it");
+        tracing::error!(place, panic = message, "a defect of portsplit ended a connection; please report it");
     }));
 }
 

@@ -83,6 +83,14 @@ impl Stream {
         }
     }
 
+    /// Resolves when the peer has aborted, even if bytes from before are still to be read; only TCP can tell.
+    pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.kind {
+            Kind::Tcp(fd) => fd.poll_reset(cx).map(|_| ()),
+            Kind::Unix(_) | Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Pending,
+        }
+    }
+
     /// Writes as much of `buf` as fits now, at least one byte.
     ///
     /// # Errors

@@ -85,6 +85,25 @@ impl Watched {
         }
     }
 
+    /// Resolves when the peer of a socket has aborted the connection, whether or not there are bytes to read first.
+    ///
+    /// # Errors
+    /// Fails if the reactor cannot take another descriptor.
+    pub(crate) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut guard = ready!(self.registration()?.poll_write_ready(cx))?;
+            if guard.ready().is_write_closed() {
+                // A connection that both sides have finished looks the same, but has no error. Nothing can follow.
+                return match rustix::net::sockopt::socket_error(&self.fd) {
+                    Ok(Err(Errno::CONNRESET)) => Poll::Ready(Ok(())),
+                    _ => Poll::Pending,
+                };
+            }
+            // Writing asks the kernel first, so it does not miss the readiness that is cleared here.
+            guard.clear_ready();
+        }
+    }
+
     /// Writes as much of `buf` as fits now, at least one byte.
     ///
     /// # Errors

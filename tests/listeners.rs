@@ -178,3 +178,30 @@ fn many_listeners_serve_side_by_side() {
         assert_eq!(answer(portsplit.nth_address(listener), "GET /"), "web\nGET /");
     }
 }
+
+#[test]
+fn a_second_instance_cannot_share_the_port_of_the_first() {
+    let backend = Backend::tag("web");
+    let port = free_port();
+    let config = format!("listen = [\"127.0.0.1:{port}\"]\n{}", to(&backend, "web", "prefix = 'GET '"));
+    let portsplit = Portsplit::start(&config);
+    let output = run_config(&config);
+    assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
+    assert!(output.stderr.contains(&port.to_string()), "{}", output.stderr);
+    assert_eq!(answer(portsplit.address(), "GET /"), "web\nGET /");
+}
+
+#[test]
+fn a_port_can_be_bound_again_right_after_a_restart() {
+    let backend = Backend::tag("web");
+    let port = free_port();
+    let config = format!("listen = [\"127.0.0.1:{port}\"]\n{}", to(&backend, "web", "prefix = 'GET '"));
+    for _ in 0..3 {
+        let portsplit = Portsplit::start(&config);
+        // The server's side closes first, which leaves its port in TIME_WAIT.
+        let client = portsplit.client_sending("no such service");
+        client.drain();
+        assert_eq!(answer(portsplit.address(), "GET /"), "web\nGET /");
+        portsplit.stop();
+    }
+}

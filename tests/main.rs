@@ -21,4 +21,5 @@ mod real_clients;
 mod relay;
 mod reload;
 mod reset;
+mod shipped;
 mod silent;

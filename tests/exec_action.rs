@@ -347,3 +347,10 @@ fn a_killed_server_leaves_no_program_behind() {
     // Process 1 reaps it, or, in a container without a good one, it stays as a zombie: it runs no more either way.
     eventually("the program is gone", || !Proc(child).exists() || Proc(child).status("State").starts_with('Z'));
 }
+
+#[test]
+fn a_terminal_echoes_when_asked_to() {
+    let portsplit = run("[\"cat\"]\npty = true\necho = true");
+    let client = portsplit.client_sending(">hello\n");
+    assert_eq!((client.receive_line(), client.receive_line()), (">hello".to_owned(), ">hello".to_owned()));
+}

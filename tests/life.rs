@@ -258,3 +258,15 @@ fn every_number_of_workers_serves() {
         portsplit.stop();
     }
 }
+
+#[test]
+fn a_drain_timeout_of_zero_cuts_at_once() {
+    let backend = Backend::echo();
+    let mut portsplit = Portsplit::start(&all_to_with("drain_timeout = \"0s\"", &backend));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive(1), b">");
+    let started = Instant::now();
+    portsplit.signal(Signal::TERM);
+    assert_eq!(portsplit.wait_within(Duration::from_secs(5)).code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+}

@@ -23,3 +23,4 @@ mod reload;
 mod reset;
 mod shipped;
 mod silent;
+mod soak;

@@ -319,3 +319,42 @@ fn thousands_of_short_connections_all_succeed_and_leave_no_memory_behind() {
     let grown = portsplit.process().rss_kib().saturating_sub(rss);
     assert!(grown <= 1024, "6,000 connections left {grown} KiB behind");
 }
+
+#[test]
+fn a_reset_of_the_upstream_is_passed_on_after_the_client_has_finished() {
+    let backend = Backend::tcp(|socket| {
+        discard(&socket);
+        socket.send(pattern(1000));
+        eventually("the bytes are acknowledged", || socket.unacknowledged() == 0);
+        socket.abort();
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..50 {
+        let client = portsplit.client_sending(">");
+        client.finish();
+        let (bytes, end) = client.drain();
+        assert_eq!(end, End::Reset, "round {round}: a truncated answer looks complete");
+        assert!(pattern(1000).starts_with(&bytes), "round {round}");
+    }
+}
+
+#[test]
+fn a_reset_of_the_client_is_passed_on_after_the_upstream_has_finished() {
+    let (ends, receiver) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    let backend = Backend::tcp(move |socket| {
+        socket.send("answer");
+        socket.finish();
+        let end = socket.drain().1;
+        let _ = ends.lock().unwrap().send(end);
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..50 {
+        let client = portsplit.client_sending(">");
+        assert_eq!(client.receive_to_end(), b"answer");
+        client.send("half of an upl");
+        client.abort();
+        let end = receiver.recv_timeout(crate::support::PATIENCE).expect("the backend's connection ends");
+        assert_eq!(end, End::Reset, "round {round}: the backend took a cut upload for a finished one");
+    }
+}

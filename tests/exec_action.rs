@@ -1,7 +1,7 @@
 //! Services that run a program: pipes and pty, half-close, what the child sees, and that it never outlives its client.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::backend::pattern;
 use crate::support::config::{LISTEN, service};
@@ -255,4 +255,102 @@ fn drain_ends_programs_that_do_not_end_by_themselves() {
     portsplit.signal(crate::support::process::Signal::TERM);
     portsplit.wait_within(Duration::from_secs(10));
     eventually("the program is gone", || !Proc(child).exists());
+}
+
+#[test]
+fn a_program_that_reads_nothing_ends_with_a_client_that_sent_more_than_fits() {
+    let portsplit = run("[\"sleep\", \"1000\"]");
+    let baseline = portsplit.process().fds();
+    let client = portsplit.client_sending(">");
+    eventually("the program runs", || !portsplit.process().children().is_empty());
+    fill(&client);
+    client.abort();
+    portsplit.assert_back_to(baseline);
+}
+
+/// Sends until nothing more fits between here and a peer that does not read.
+fn fill(client: &Socket) {
+    use std::io::Write;
+    let Socket::Tcp(tcp) = client else { panic!("the client is TCP") };
+    tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    while (&mut &*client).write(&[b'x'; 65536]).is_ok() {}
+}
+
+#[test]
+fn a_program_that_closes_its_stdin_can_still_answer() {
+    let portsplit = run(&shell("exec 0<&-; sleep 0.3; echo late answer"));
+    for _ in 0..5 {
+        let client = portsplit.client_sending(">");
+        client.send(vec![b'x'; 300_000]);
+        assert_eq!(client.receive_line(), "late answer");
+    }
+}
+
+#[test]
+fn a_background_job_that_holds_the_output_does_not_hold_the_connection() {
+    for pty in ["", "\npty = true"] {
+        let portsplit = run(&format!("{}{pty}", shell("trap '' HUP; sleep 1000 & echo done $!")));
+        let baseline = portsplit.process().fds();
+        let started = Instant::now();
+        let client = portsplit.client_sending(">");
+        let line = client.receive_line();
+        let job: u32 = line.strip_prefix("done ").and_then(|pid| pid.parse().ok()).expect("it names its job");
+        client.drain();
+        assert!(started.elapsed() < Duration::from_secs(9), "the job held the connection for {:?}", started.elapsed());
+        eventually("the job is ended too", || !Proc(job).exists());
+        drop(client);
+        portsplit.assert_back_to(baseline);
+    }
+}
+
+#[test]
+fn bytes_pass_through_a_pty_with_the_terminals_own_line_ends() {
+    let portsplit = run("[\"cat\"]\npty = true");
+    let client = portsplit.client_sending(">one\ntwo\n");
+    assert_eq!((client.receive_line(), client.receive_line()), (">one".to_owned(), "two".to_owned()));
+}
+
+#[test]
+fn a_slow_client_gets_a_programs_output_complete_and_holds_no_memory() {
+    let portsplit = run(&shell("head -c 50000000 /dev/zero"));
+    assert_eq!(portsplit.client_sending(">").receive_to_end().len(), 50_000_000);
+    let before = portsplit.process().rss_kib();
+    let clients: Vec<Socket> = (0..10).map(|_| portsplit.client_sending(">")).collect();
+    eventually("all programs run and wait", || portsplit.process().children().len() == 10);
+    let grown = portsplit.process().rss_kib().saturating_sub(before);
+    assert!(grown < 4096, "ten waiting programs hold {grown} KiB");
+    for client in clients {
+        client.finish();
+        assert_eq!(client.receive_to_end().len(), 50_000_000);
+    }
+}
+
+#[test]
+fn programs_run_as_the_user_that_the_server_became() {
+    if !rustix::process::geteuid().is_root() {
+        crate::support::tools::skip("giving up root needs root");
+        return;
+    }
+    let portsplit = run_with("user = \"nobody\"", "[\"id\", \"-un\"]");
+    assert_eq!(portsplit.client_sending(">").answer(), "nobody\n");
+    portsplit.stop();
+}
+
+#[test]
+fn a_killed_server_leaves_no_program_behind() {
+    let mut portsplit = run(&shell("trap '' HUP; echo ready; exec sleep 1000"));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive_line(), "ready");
+    let child = portsplit.process().children()[0];
+    portsplit.signal(crate::support::process::Signal::KILL);
+    portsplit.wait_within(Duration::from_secs(5));
+    // Process 1 reaps it, or, in a container without a good one, it stays as a zombie: it runs no more either way.
+    eventually("the program is gone", || !Proc(child).exists() || Proc(child).status("State").starts_with('Z'));
+}
+
+#[test]
+fn a_terminal_echoes_when_asked_to() {
+    let portsplit = run("[\"cat\"]\npty = true\necho = true");
+    let client = portsplit.client_sending(">hello\n");
+    assert_eq!((client.receive_line(), client.receive_line()), (">hello".to_owned(), ">hello".to_owned()));
 }

@@ -213,3 +213,60 @@ fn an_unknown_user_is_a_configuration_error() {
     assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
     assert!(output.stderr.contains("no-such-user"), "{}", output.stderr);
 }
+
+#[test]
+fn fifty_transfers_are_complete_after_a_drain() {
+    let len = 3_000_000;
+    let backend = Backend::source(len);
+    let mut portsplit = Portsplit::start(&all_to(&backend));
+    let clients: Vec<Socket> = (0..50).map(|_| portsplit.client_sending(">")).collect();
+    eventually("all have an upstream", || backend.accepted() == 50);
+    portsplit.signal(Signal::TERM);
+    let expected = pattern(len);
+    for client in &clients {
+        client.finish();
+        assert!(client.receive_to_end() == expected, "a transfer was cut");
+    }
+    assert_eq!(portsplit.wait_within(Duration::from_secs(10)).code(), Some(0));
+}
+
+#[test]
+fn a_hangup_while_draining_changes_nothing() {
+    let (backend, go) = backend_in_two_parts(100_000);
+    let mut portsplit = Portsplit::start(&all_to(&backend));
+    let address = portsplit.address().to_owned();
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive(1000), pattern(1000));
+    portsplit.signal(Signal::TERM);
+    eventually("it drains", || refuses(&address));
+    portsplit.signal(Signal::HUP);
+    go.send(()).unwrap();
+    client.finish();
+    assert!(client.receive_to_end() == pattern(100_000)[1000..]);
+    assert!(refuses(&address), "it does not listen again");
+    assert_eq!(portsplit.wait_within(Duration::from_secs(10)).code(), Some(0));
+}
+
+#[test]
+fn every_number_of_workers_serves() {
+    let backend = Backend::tag("web");
+    for workers in [0, 1, 2, 5] {
+        let portsplit = Portsplit::start(&all_to_with(&format!("workers = {workers}"), &backend));
+        for _ in 0..20 {
+            assert_eq!(portsplit.client_sending(">").receive_line(), "web", "with workers = {workers}");
+        }
+        portsplit.stop();
+    }
+}
+
+#[test]
+fn a_drain_timeout_of_zero_cuts_at_once() {
+    let backend = Backend::echo();
+    let mut portsplit = Portsplit::start(&all_to_with("drain_timeout = \"0s\"", &backend));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive(1), b">");
+    let started = Instant::now();
+    portsplit.signal(Signal::TERM);
+    assert_eq!(portsplit.wait_within(Duration::from_secs(5)).code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+}

@@ -43,6 +43,8 @@ fn max_connections_are_open_at_once_and_no_more() {
         eventually("a connection is served", || is_served(&portsplit, "127.0.0.1"));
     }
     assert!(open.iter().all(Socket::is_quiet));
+    let limits = portsplit.log().count(|line| line.text().contains("limit"));
+    assert!((1..=10).contains(&limits), "{limits} lines about the limit");
 }
 
 #[test]
@@ -168,4 +170,35 @@ fn a_flood_past_the_limit_does_not_touch_the_others() {
         assert_took("a connection during the flood", started.elapsed(), 0, 500);
     }
     assert_eq!(flood.iter().filter(|client| client.is_quiet()).count(), 100, "exactly the limit is kept");
+}
+
+#[test]
+fn a_quarter_of_max_connections_may_be_undecided_by_default() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("max_connections = 12\ntimeout = \"60s\"", &backend));
+    let sockets = portsplit.process().sockets();
+    let waiting: Vec<Socket> = (0..3).map(|_| portsplit.client()).collect();
+    eventually("the three are accepted", || portsplit.process().sockets() == sockets + 3);
+    assert!(portsplit.client().assert_closed_without_a_byte() < Duration::from_secs(1));
+    assert!(waiting.iter().all(Socket::is_quiet));
+}
+
+#[test]
+fn errors_of_accept_do_not_stop_the_listener() {
+    if !tools::have(&["strace"]) {
+        return;
+    }
+    let errors =
+        ["ECONNABORTED", "EPROTO", "ENETDOWN", "EHOSTDOWN", "EPERM", "ENOBUFS", "ENOMEM", "ENFILE", "EMFILE", "EINTR"];
+    for error in errors {
+        let backend = Backend::tag("web");
+        // `-D` makes the tracer a child of the program instead of its parent. The first three accepts of a thread fail.
+        let inject = format!("inject=accept,accept4:error={error}:when=1..3");
+        let strace = ["strace", "-D", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=accept,accept4", "-e", &inject];
+        let portsplit = Portsplit::start_under(&strace, &all_to_with("workers = 1", &backend));
+        for _ in 0..5 {
+            assert_eq!(portsplit.client_sending(">").receive_line(), "web", "after {error}");
+        }
+        portsplit.stop();
+    }
 }

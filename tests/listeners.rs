@@ -178,3 +178,57 @@ fn many_listeners_serve_side_by_side() {
         assert_eq!(answer(portsplit.nth_address(listener), "GET /"), "web\nGET /");
     }
 }
+
+#[test]
+fn a_second_instance_cannot_share_the_port_of_the_first() {
+    let backend = Backend::tag("web");
+    let port = free_port();
+    let config = format!("listen = [\"127.0.0.1:{port}\"]\n{}", to(&backend, "web", "prefix = 'GET '"));
+    let portsplit = Portsplit::start(&config);
+    let output = run_config(&config);
+    assert!(matches!(output.code, Some(1 | 2)), "exit {:?}: {}", output.code, output.stderr);
+    assert!(output.stderr.contains(&port.to_string()), "{}", output.stderr);
+    assert_eq!(answer(portsplit.address(), "GET /"), "web\nGET /");
+}
+
+#[test]
+fn a_port_can_be_bound_again_right_after_a_restart() {
+    let backend = Backend::tag("web");
+    let port = free_port();
+    let config = format!("listen = [\"127.0.0.1:{port}\"]\n{}", to(&backend, "web", "prefix = 'GET '"));
+    for _ in 0..3 {
+        let portsplit = Portsplit::start(&config);
+        // The server's side closes first, which leaves its port in TIME_WAIT.
+        let client = portsplit.client_sending("no such service");
+        client.drain();
+        assert_eq!(answer(portsplit.address(), "GET /"), "web\nGET /");
+        portsplit.stop();
+    }
+}
+
+#[test]
+fn a_unix_listener_has_the_mode_that_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let close = service("x", "prefix = 'x'", "close = true");
+    for (option, expected) in [("", 0o600), ("mode = \"0666\"", 0o666), ("mode = \"0660\"", 0o660)] {
+        let path = dir.path().join("listen.sock");
+        let portsplit =
+            Portsplit::start(&format!("[[listen]]\naddress = \"unix:{}\"\n{option}\n{close}", path.display()));
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, expected, "{mode:o} with `{option}`");
+        portsplit.stop();
+    }
+}
+
+#[test]
+fn a_relative_unix_path_starts_at_the_configurations_folder() {
+    let backend = Backend::tag("web");
+    let config = format!("listen = [\"unix:here.sock\"]\n{}", to(&backend, "web", "prefix = 'GET '"));
+    let portsplit = Portsplit::start(&config);
+    let path = portsplit.config_file().with_file_name("here.sock");
+    assert!(is_socket(&path), "listening at {}", portsplit.address());
+    assert_eq!(answer(&format!("unix:{}", path.display()), "GET /"), "web\nGET /");
+    portsplit.stop();
+    assert!(!path.exists());
+}

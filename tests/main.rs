@@ -21,4 +21,6 @@ mod real_clients;
 mod relay;
 mod reload;
 mod reset;
+mod shipped;
 mod silent;
+mod soak;

@@ -316,3 +316,19 @@ fn a_half_closed_connection_with_progress_is_kept() {
     client.finish();
     assert_eq!(client.receive_to_end(), b"xxxxxxxxxx");
 }
+
+#[test]
+fn a_flow_in_one_direction_only_is_not_idle() {
+    let backend = Backend::tcp(|socket| {
+        socket.receive(1);
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(200));
+            socket.send("x");
+        }
+        socket.finish();
+        discard(&socket);
+    });
+    let portsplit = Portsplit::start(&all_to_with("idle_timeout = \"800ms\"", &backend));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive(10), b"xxxxxxxxxx");
+}

@@ -230,3 +230,131 @@ fn a_storm_of_resets_leaves_nothing_behind() {
     let client = portsplit.client_sending(">alive");
     assert_eq!(client.receive(6), b">alive");
 }
+
+#[test]
+fn a_reset_is_noticed_although_the_upstream_takes_no_more_bytes() {
+    use std::io::Write;
+    let (stop, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let backend = Backend::tcp(move |socket| {
+        // Reads nothing until the test is over.
+        let _ = wait.lock().unwrap().recv_timeout(crate::support::PATIENCE * 3);
+        drop(socket);
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let baseline = portsplit.process().fds();
+    let client = portsplit.client_sending(">");
+    let Socket::Tcp(tcp) = &client else { panic!("the client is TCP") };
+    tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    while (&mut &client).write(&[b'x'; 65536]).is_ok() {}
+    client.abort();
+    portsplit.assert_back_to(baseline);
+    drop(stop);
+}
+
+#[test]
+fn an_upstreams_reset_is_noticed_although_the_client_takes_no_more_bytes() {
+    let backend = Backend::tcp(|socket| {
+        use std::io::Write;
+        let Socket::Tcp(tcp) = &socket else { panic!("the backend is TCP") };
+        tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        while (&mut &socket).write(&[b'x'; 65536]).is_ok() {}
+        socket.abort();
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let baseline = portsplit.process().fds();
+    let client = portsplit.client_sending(">");
+    eventually("the backend has reset", || backend.accepted() == 1 && backend.open() == 0);
+    // The client reads nothing until now; what it gets must not look complete.
+    assert_eq!(client.drain().1, End::Reset);
+    drop(client);
+    portsplit.assert_back_to(baseline);
+}
+
+#[test]
+fn a_reset_before_the_decision_reaches_nobody() {
+    let backend = Backend::echo();
+    let config = format!(
+        "timeout = \"60s\"\n{}{}",
+        crate::support::config::LISTEN,
+        crate::support::config::to(&backend, "ssh", "prefix = 'SSH-'"),
+    );
+    let portsplit = Portsplit::start(&config);
+    let baseline = portsplit.process().fds();
+    for sent in ["", "S", "SSH"] {
+        for _ in 0..20 {
+            let client = portsplit.client_sending(sent);
+            let peer = client.local();
+            client.abort();
+            let line = portsplit.connection_of(&peer);
+            assert_eq!((line.field("service"), line.field("upstream")), (String::new(), String::new()));
+        }
+    }
+    portsplit.assert_back_to(baseline);
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn thousands_of_short_connections_all_succeed_and_leave_no_memory_behind() {
+    let backend = Backend::tag("web");
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let portsplit = &portsplit;
+    let serve = |count: usize| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(move || {
+                    for round in 0..count / 4 {
+                        let client = portsplit.client_sending(">hello");
+                        client.finish();
+                        assert_eq!(client.answer(), "web\n>hello", "connection {round}");
+                    }
+                });
+            }
+        });
+    };
+    serve(1000);
+    let (fds, rss) = (portsplit.process().fds(), portsplit.process().rss_kib());
+    serve(6000);
+    portsplit.assert_back_to(fds);
+    let grown = portsplit.process().rss_kib().saturating_sub(rss);
+    assert!(grown <= 1024, "6,000 connections left {grown} KiB behind");
+}
+
+#[test]
+fn a_reset_of_the_upstream_is_passed_on_after_the_client_has_finished() {
+    let backend = Backend::tcp(|socket| {
+        discard(&socket);
+        socket.send(pattern(1000));
+        eventually("the bytes are acknowledged", || socket.unacknowledged() == 0);
+        socket.abort();
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..50 {
+        let client = portsplit.client_sending(">");
+        client.finish();
+        let (bytes, end) = client.drain();
+        assert_eq!(end, End::Reset, "round {round}: a truncated answer looks complete");
+        assert!(pattern(1000).starts_with(&bytes), "round {round}");
+    }
+}
+
+#[test]
+fn a_reset_of_the_client_is_passed_on_after_the_upstream_has_finished() {
+    let (ends, receiver) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    let backend = Backend::tcp(move |socket| {
+        socket.send("answer");
+        socket.finish();
+        let end = socket.drain().1;
+        let _ = ends.lock().unwrap().send(end);
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    for round in 0..50 {
+        let client = portsplit.client_sending(">");
+        assert_eq!(client.receive_to_end(), b"answer");
+        client.send("half of an upl");
+        client.abort();
+        let end = receiver.recv_timeout(crate::support::PATIENCE).expect("the backend's connection ends");
+        assert_eq!(end, End::Reset, "round {round}: the backend took a cut upload for a finished one");
+    }
+}

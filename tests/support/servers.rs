@@ -162,7 +162,7 @@ impl Nginx {
         let config = format!(
             "daemon off;\nmaster_process off;\npid {pid};\nerror_log stderr warn;\nevents {{}}\nhttp {{\n\
              access_log off;\n{temp}server {{\nlisten 127.0.0.1:{http};\nlisten 127.0.0.1:{tls} ssl;\n\
-             ssl_certificate {cert};\nssl_certificate_key {key};\ndefault_type text/plain;\n\
+             ssl_protocols TLSv1.2 TLSv1.3;\nssl_certificate {cert};\nssl_certificate_key {key};\ndefault_type text/plain;\n\
              location / {{ return 200 \"{body}\"; }}\n}}\n}}\n",
             pid = path("nginx.pid"),
             cert = path("cert.pem"),

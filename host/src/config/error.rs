@@ -298,7 +298,7 @@ impl Reporter {
     /// Returns the errors; used where there is at least one.
     pub(super) fn into_errors<T>(self) -> Result<T, ConfigErrors> {
         debug_assert!(self.has_errors(), "a failure without a reason");
-        Err(ConfigErrors { problems: self.finish().map_or_else(|errors| errors.problems, |warnings| warnings) })
+        Err(ConfigErrors { problems: self.finish().unwrap_or_else(|errors| errors.problems) })
     }
 
     fn push(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Problem {

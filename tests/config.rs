@@ -276,6 +276,18 @@ fn all_errors_of_a_file_are_reported_at_once_and_in_order() {
 }
 
 #[test]
+fn a_file_with_an_error_on_every_line_is_refused_soon_and_with_few_of_them() {
+    for line in ["2026-11-24T03:53:12 INFO listening\n", "key = 1\n", "[[service]]\nprefix = '\\q'\n", "= ]\n"] {
+        let started = std::time::Instant::now();
+        let errors = Config::parse(Path::new("x.toml"), &line.repeat(20_000)).unwrap_err();
+        let shown = errors.to_string();
+        assert!((1..=101).contains(&errors.problems().len()), "{line}: {}", errors.problems().len());
+        assert!(errors.problems().len() == 1 || shown.ends_with("more like these are not shown"), "{line}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{line}: {:?}", started.elapsed());
+    }
+}
+
+#[test]
 fn colour_appears_only_when_it_is_asked_for() {
     let errors = Config::parse(Path::new("x.toml"), "a = 1\n").unwrap_err();
     assert!(!errors.render(false).contains('\x1b'));

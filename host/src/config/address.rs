@@ -99,6 +99,10 @@ fn socket_path(path: &str, folder: &Path) -> Result<PathBuf, AddressError> {
     if path.is_empty() {
         return refuse("`unix:` has no path", "write \"unix:/run/portsplit.sock\"");
     }
+    if let Some(rest) = path.strip_prefix("//") {
+        let rest = printable(rest.trim_start_matches('/'));
+        return refuse(format!("`unix:{shown}` is a URL, not an address"), format!("write \"unix:/{rest}\""));
+    }
     if path.starts_with('@') {
         return refuse(
             format!("`unix:{shown}` would be an abstract socket, which is not supported"),
@@ -172,10 +176,9 @@ fn explain_common(text: &str, any_v4: &str) -> Option<AddressError> {
             format!("write \"{}\"", printable(text.trim())),
         ));
     }
-    if let Some((scheme, rest)) = text.split_once("://") {
+    if let Some((_, rest)) = text.split_once("://") {
         let rest = printable(rest.trim_end_matches('/'));
-        let meant = if scheme == "unix" { format!("unix:{rest}") } else { rest };
-        return Some(error(format!("`{shown}` is a URL, not an address"), format!("write \"{meant}\"")));
+        return Some(error(format!("`{shown}` is a URL, not an address"), format!("write \"{rest}\"")));
     }
     if text.starts_with(['/', '.']) {
         return Some(error(format!("`{shown}` is a path without `unix:`"), format!("write \"unix:{shown}\"")));

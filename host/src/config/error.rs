@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 /// A range of bytes of the file.
@@ -157,13 +157,7 @@ impl Problem {
         };
         let mut group = Group::with_level(level);
         if let Some(span) = &self.span {
-            let mut snippet = Snippet::source(self.source.text.as_str());
-            snippet = snippet.annotation(AnnotationKind::Primary.span(self.source.within_line(span)));
-            if let Some((related, label)) = &self.related {
-                let place = AnnotationKind::Context.span(self.source.within_line(related));
-                snippet = snippet.annotation(place.label(label.as_str()));
-            }
-            group = group.element(snippet);
+            group = group.element(self.source.snippet(span, self.related.as_ref()));
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -210,23 +204,55 @@ impl Serialize for Problem {
 struct Source {
     path: String,
     text: String,
+    /// Where each line starts; a file can have as many problems as lines.
+    line_starts: Vec<usize>,
 }
 
 impl Source {
+    fn new(path: String, text: String) -> Self {
+        let starts = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let line_starts = std::iter::once(0).chain(starts).collect();
+        Self { path, text, line_starts }
+    }
+
     /// Returns line and column, both from 1, of a byte offset; the column counts characters.
     fn place(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..self.boundary(offset)).unwrap_or_default();
-        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-        let start_of_line = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (line, before.chars().count() - before.get(..start_of_line).unwrap_or_default().chars().count() + 1)
+        let offset = self.boundary(offset);
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let before = self.text.get(self.line_start(line)..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// Returns where a line, counted from 1, starts; past the last line it is the end of the text.
+    fn line_start(&self, line: usize) -> usize {
+        self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len())
     }
 
     /// Cuts a range at the end of its first line, so that a mark stays readable.
     fn within_line(&self, span: &Span) -> Span {
         let start = self.boundary(span.start);
-        let rest = self.text.get(start..).unwrap_or_default();
+        let line = self.place(start).0;
+        let rest = self.text.get(start..self.line_start(line + 1)).unwrap_or_default();
         let line_end = start + rest.find(['\n', '\r']).unwrap_or(rest.len());
-        start..self.boundary(span.end).clamp(start, line_end.max(start))
+        start..self.boundary(span.end).clamp(start, line_end)
+    }
+
+    /// Makes a snippet of the lines from the first to the last place, with the first one marked.
+    fn snippet<'a>(&'a self, place: &Span, related: Option<&'a (Span, String)>) -> Snippet<'a, Annotation<'a>> {
+        let marked = self.within_line(place);
+        let explained = related.map(|(span, label)| (self.within_line(span), label));
+        let other = explained.as_ref().map_or(&marked, |(span, _)| span);
+        let first = self.place(marked.start.min(other.start)).0;
+        let last = self.place(marked.end.max(other.end)).0;
+        let start = self.line_start(first);
+        let text = self.text.get(start..self.line_start(last + 1)).unwrap_or_default();
+        let shifted = |span: &Span| span.start.saturating_sub(start)..span.end.saturating_sub(start);
+        let mut snippet = Snippet::source(text).line_start(first);
+        snippet = snippet.annotation(AnnotationKind::Primary.span(shifted(&marked)));
+        if let Some((span, label)) = &explained {
+            snippet = snippet.annotation(AnnotationKind::Context.span(shifted(span)).label(label.as_str()));
+        }
+        snippet
     }
 
     fn boundary(&self, offset: usize) -> usize {
@@ -244,7 +270,7 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(path: &Path, text: String) -> Self {
         let path = printable(&path.to_string_lossy());
-        Self { source: Arc::new(Source { path, text }), problems: Vec::new() }
+        Self { source: Arc::new(Source::new(path, text)), problems: Vec::new() }
     }
 
     /// Returns the text of the file.
@@ -286,10 +312,20 @@ impl Reporter {
 
     /// Returns the errors if there are any, else the warnings; both in the order of the file.
     pub(super) fn finish(mut self) -> Result<Vec<Problem>, ConfigErrors> {
+        /// A file that is no configuration at all has an error on every line; nobody reads more than this.
+        const MOST_SHOWN: usize = 100;
         let failed = self.has_errors();
-        self.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
         if failed {
             self.problems.retain(|problem| problem.severity == Severity::Error);
+        }
+        self.problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+        let hidden = self.problems.len().saturating_sub(MOST_SHOWN);
+        if hidden > 0 {
+            self.problems.truncate(MOST_SHOWN);
+            let severity = if failed { Severity::Error } else { Severity::Warning };
+            self.push(severity, None, format!("{hidden} more like these are not shown"));
+        }
+        if failed {
             return Err(ConfigErrors { problems: self.problems });
         }
         Ok(self.problems)
@@ -298,7 +334,7 @@ impl Reporter {
     /// Returns the errors; used where there is at least one.
     pub(super) fn into_errors<T>(self) -> Result<T, ConfigErrors> {
         debug_assert!(self.has_errors(), "a failure without a reason");
-        Err(ConfigErrors { problems: self.finish().map_or_else(|errors| errors.problems, |warnings| warnings) })
+        Err(ConfigErrors { problems: self.finish().unwrap_or_else(|errors| errors.problems) })
     }
 
     fn push(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Problem {
@@ -348,7 +384,7 @@ mod tests {
 
     #[test]
     fn places_count_lines_and_characters_from_one() {
-        let source = Source { path: String::new(), text: "a\nßb = 1\n".to_owned() };
+        let source = Source::new(String::new(), "a\nßb = 1\n".to_owned());
         assert_eq!(source.place(0), (1, 1));
         assert_eq!(source.place(2), (2, 1));
         assert_eq!(source.place(4), (2, 2), "after a character of two bytes");
@@ -358,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_span_is_marked_only_on_its_first_line() {
-        let source = Source { path: String::new(), text: "ab\r\ncd".to_owned() };
+        let source = Source::new(String::new(), "ab\r\ncd".to_owned());
         assert_eq!(source.within_line(&(1..6)), 1..2);
         assert_eq!(source.within_line(&(2..2)), 2..2);
         assert_eq!(source.within_line(&(90..99)), 6..6);

@@ -72,10 +72,8 @@ fn shadow(
         reached.peek().is_some() && reached.all(|listener| listener.services.contains(&earlier))
     };
     for (earlier, other) in services.ordinary.iter().enumerate().take(number) {
-        if !always_before(earlier) {
-            continue;
-        }
-        if let Some(winner) = other.matchers.iter().find(|winner| covers(winner, pattern)) {
+        let winner = other.matchers.iter().find(|winner| covers(winner, pattern));
+        if let Some(winner) = winner.filter(|_| always_before(earlier)) {
             report_shadow(service, pattern, other, winner, reporter);
             return true;
         }
@@ -124,6 +122,8 @@ fn anchored(pattern: &str) -> Option<String> {
 /// Tells whether whatever `pattern` matches has been matched by `winner` before, or at the same byte.
 fn covers(winner: &PlacedMatcher, pattern: &PlacedMatcher) -> bool {
     match (&winner.matcher, &pattern.matcher) {
+        (Matcher::Prefix(winner), Matcher::Prefix(prefix)) => prefix.bytes().starts_with(winner.bytes()),
+        (Matcher::Prefix(_), _) => false,
         (_, Matcher::Prefix(prefix)) => matches(&winner.matcher, prefix.bytes()),
         (Matcher::Regex(winner), Matcher::Regex(pattern)) => winner.pattern() == pattern.pattern(),
         // A pattern that matches without a byte matches whatever the other one does.

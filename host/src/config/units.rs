@@ -129,6 +129,7 @@ impl Notation {
     }
 
     fn refuse<T>(&self, reason: impl Into<String>, suggestion: Option<String>) -> Result<T, UnitError> {
+        let suggestion = suggestion.filter(|text| self.read(text).is_ok());
         Err(UnitError { reason: reason.into(), suggestion, example: self.example })
     }
 
@@ -165,7 +166,7 @@ impl Notation {
             || self.units.iter().find(|(name, _)| name.eq_ignore_ascii_case(meant)).map(|(name, _)| (1, *name));
         let suggestion = alias.or_else(folded).and_then(|(factor, name)| {
             let value = number.checked_mul(factor)?;
-            Some(format!("{value}{name}")).filter(|text| self.read(text).is_ok())
+            Some(format!("{value}{name}"))
         });
         self.refuse(format!("has no unit that exists ({})", self.choice), suggestion)
     }
@@ -247,6 +248,7 @@ mod tests {
     #[test]
     fn a_number_that_does_not_fit_is_refused() {
         assert_eq!(duration("1.0001s").unwrap_err().suggestion, None);
+        assert_eq!(duration("19000000000000000").unwrap_err().suggestion, None, "too many milliseconds");
         for text in ["99999999999999999999s", "18446744073709551615h", "-5s", "", " ", "1.5s", "5ß", "٣s"] {
             assert!(duration(text).is_err(), "{text}");
         }

@@ -99,8 +99,21 @@ impl Router {
 
     /// Judges one rule by itself over all of `flight`: its verdict and the byte count at which it was known.
     pub fn judge(&self, rule: &Rule, flight: &[u8], end: Option<End>) -> (Verdict, usize) {
-        let mut alone = Deciding::default();
-        match self.ask(rule, &mut alone, flight, end) {
+        self.judge_further(rule, &mut Deciding::default(), flight, end)
+    }
+
+    /// Judges one rule by itself, from where `alone` stands: as [`Router::judge`], without stepping over bytes again.
+    ///
+    /// `alone` starts as its default, belongs to this rule alone and goes from call to call; `flight` only ever grows.
+    /// Afterwards [`Router::facts`] tells what the classifiers of this rule learnt.
+    pub fn judge_further(
+        &self,
+        rule: &Rule,
+        alone: &mut Deciding,
+        flight: &[u8],
+        end: Option<End>,
+    ) -> (Verdict, usize) {
+        match self.ask(rule, alone, flight, end) {
             Ruling::Matched(bytes) => (Verdict::Match, bytes),
             Ruling::Rejected(bytes) => (Verdict::Reject, bytes),
             Ruling::Failed => (Verdict::Reject, flight.len()),

@@ -7,14 +7,14 @@ use std::fmt::Write;
 
 /// A place in a prefix that is not an escape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EscapeError {
+pub(crate) struct EscapeError {
     /// Where the escape starts and how long it is, in bytes of the text.
-    pub(super) offset: usize,
-    pub(super) len: usize,
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
     /// What is wrong.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What to write.
-    pub(super) help: String,
+    pub(crate) help: String,
 }
 
 /// Turns a prefix as written into its bytes.
@@ -22,7 +22,7 @@ pub(super) struct EscapeError {
 /// # Errors
 /// A backslash that does not start one of the escapes, or a `\0` followed by a hex digit, which other languages read
 /// as an octal or hexadecimal number.
-pub(super) fn unescape(text: &str) -> Result<Vec<u8>, EscapeError> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, EscapeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(backslash) = rest.find('\\') {

@@ -335,6 +335,9 @@ impl<'a, F: Framing> Cursor<'a, F> {
     /// assert_eq!(Cursor::new(b"ab").skip(5), Err(NeedMore(5)));
     /// ```
     pub fn skip(&mut self, len: usize) -> Result<(), Stop> {
+        if self.near(len).is_some() {
+            return Ok(());
+        }
         self.fits(len)?;
         let mut rest = len;
         while rest > 0 {
@@ -433,11 +436,21 @@ impl<'a, F: Framing> Cursor<'a, F> {
     /// # Ok::<(), portsplit_plugin_sdk::Stop>(())
     /// ```
     pub fn copy_to(&mut self, into: &mut [u8]) -> Result<(), Stop> {
-        let start = *self;
+        if let Some(bytes) = self.near(into.len()) {
+            copy(into, bytes);
+            return Ok(());
+        }
+        let mut from = *self;
         self.skip(into.len())?;
-        let mut from = start;
-        for byte in into {
-            *byte = from.u8()?;
+        let mut rest = into;
+        while !rest.is_empty() {
+            from.open_chunk()?;
+            let here = rest.len().min(from.chunk_end - from.pos);
+            let (head, tail) = rest.split_at_mut_checked(here).unwrap_or_default();
+            let end = from.pos.saturating_add(here);
+            copy(head, self.bytes.get(from.pos..end).unwrap_or_default());
+            from.pos = end;
+            rest = tail;
         }
         Ok(())
     }
@@ -445,6 +458,17 @@ impl<'a, F: Framing> Cursor<'a, F> {
     /// Rejects if the current part has fewer than `len` bytes left.
     fn fits(&self, len: usize) -> Result<(), Stop> {
         crate::ensure(self.left.is_none_or(|left| len <= left))
+    }
+
+    /// Takes the next `len` bytes if they are all here, in this chunk and in this part: the short way that most reads go.
+    fn near(&mut self, len: usize) -> Option<&'a [u8]> {
+        let end = self.pos.checked_add(len).filter(|end| *end <= self.chunk_end)?;
+        let bytes = self.bytes.get(self.pos..end)?;
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(len)?;
+        }
+        self.pos = end;
+        Some(bytes)
     }
 
     /// Reads headers until there is a chunk that has a byte to read, arrived or not.
@@ -465,5 +489,12 @@ impl<'a, F: Framing> Cursor<'a, F> {
     fn advance(&mut self) {
         self.pos += 1;
         self.left = self.left.map(|left| left - 1);
+    }
+}
+
+/// Copies as many bytes as both have. `copy_from_slice` would bring its panic and all of its formatting into the module.
+pub(crate) fn copy(into: &mut [u8], from: &[u8]) {
+    for (to, byte) in into.iter_mut().zip(from) {
+        *to = *byte;
     }
 }

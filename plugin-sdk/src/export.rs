@@ -107,8 +107,8 @@ macro_rules! export {
             static BUFFER: $crate::wasm::Buffer<BUFFER_BYTES> = $crate::wasm::Buffer::new();
             static INSTANCE: $crate::wasm::Instance<$classifier> = $crate::wasm::Instance::new();
 
+            // Not `#[used]`: the compiler keeps the section by itself, and would keep a second copy in the memory.
             #[unsafe(link_section = "portsplit.manifest")]
-            #[used]
             static SECTION: [u8; __PORTSPLIT_JSON.len()] = __PORTSPLIT_JSON.to_array();
 
             #[unsafe(no_mangle)]

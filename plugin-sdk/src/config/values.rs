@@ -84,7 +84,7 @@ impl<const N: usize> Text<N> {
         let (Some(free), Ok(len)) = (self.bytes.get_mut(start..end), u16::try_from(end)) else {
             return false;
         };
-        free.copy_from_slice(text.as_bytes());
+        crate::cursor::copy(free, text.as_bytes());
         self.len = len;
         true
     }

@@ -148,6 +148,10 @@ impl<F: Framing> Cursor<'_, F> {
     fn fixed_in<const W: usize>(&mut self, order: Order, low: u64, high: u64) -> Result<u64, Stop> {
         self.fits(W)?;
         crate::ensure(low <= high)?; // no value at all lies in an empty range
+        if let Some(bytes) = self.near(W) {
+            let value = order.value(bytes);
+            return crate::ensure((low..=high).contains(&value)).map(|()| value);
+        }
         let mut value = 0;
         for index in 0..W {
             let byte = u64::from(self.u8()?);

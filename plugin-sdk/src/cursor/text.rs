@@ -44,12 +44,14 @@ impl<'a> Cursor<'a> {
     /// assert_eq!(Cursor::new(b"4217").take_while(3, digit), Err(Reject));
     /// ```
     pub fn take_while(&mut self, max: usize, allowed: impl Fn(u8) -> bool) -> Result<&'a [u8], Stop> {
-        let start = self.pos;
-        while !self.at_end() && allowed(self.peek()?) {
-            crate::ensure(self.pos - start < max)?;
-            self.advance();
+        let arrived = self.arrived();
+        for (index, byte) in arrived.iter().enumerate() {
+            if !allowed(*byte) {
+                return self.take(index);
+            }
+            crate::ensure(index < max)?;
         }
-        Ok(self.bytes.get(start..self.pos).unwrap_or_default())
+        if self.left == Some(arrived.len()) { self.take(arrived.len()) } else { Err(self.wants_one_more()) }
     }
 
     /// Reads up to and including `delimiter` and returns what came before it, at most `max` bytes.
@@ -93,14 +95,15 @@ impl<'a> Cursor<'a> {
         max: usize,
         allowed: impl Fn(u8) -> bool,
     ) -> Result<&'a [u8], Stop> {
-        let start = self.pos;
-        loop {
-            let byte = self.u8()?;
-            if byte == delimiter {
-                return Ok(self.bytes.get(start..self.pos - 1).unwrap_or_default());
+        for (index, byte) in self.arrived().iter().enumerate() {
+            if *byte == delimiter {
+                let field = self.take(index)?;
+                self.advance();
+                return Ok(field);
             }
-            crate::ensure(self.pos - start <= max && allowed(byte))?;
+            crate::ensure(index < max && allowed(*byte))?;
         }
+        Err(self.wants_one_more())
     }
 
     /// Reads a line that ends with LF and returns it without its end, LF or CR LF. The line, its end included, has at
@@ -140,21 +143,21 @@ impl<'a> Cursor<'a> {
     /// assert_eq!(Cursor::new(b"o\re").line_where(80, printable), Err(Reject));
     /// ```
     pub fn line_where(&mut self, max: usize, allowed: impl Fn(u8) -> bool) -> Result<&'a [u8], Stop> {
-        let start = self.pos;
         let mut after_cr = false;
-        loop {
-            let byte = self.u8()?;
-            if byte == b'\n' {
-                crate::ensure(self.pos - start <= max)?;
-                let end = self.pos - 1 - usize::from(after_cr);
-                return Ok(self.bytes.get(start..end).unwrap_or_default());
+        for (index, byte) in self.arrived().iter().enumerate() {
+            if *byte == b'\n' {
+                crate::ensure(index < max)?;
+                let line = self.take(index)?;
+                self.advance();
+                return Ok(if after_cr { line.split_last().map_or(line, |(_, line)| line) } else { line });
             }
-            // A CR that no LF follows was an ordinary byte; and this byte leaves no room for the LF if it is the last.
+            // A CR that no LF follows was an ordinary byte; and the last byte there is room for has to be the LF.
             crate::ensure(!after_cr || allowed(b'\r'))?;
-            crate::ensure(self.pos - start < max)?;
-            after_cr = byte == b'\r';
-            crate::ensure(after_cr || allowed(byte))?;
+            crate::ensure(index + 1 < max)?;
+            after_cr = *byte == b'\r';
+            crate::ensure(after_cr || allowed(*byte))?;
         }
+        Err(self.wants_one_more())
     }
 
     /// What has arrived and was not read yet, cut at the end of the part. It changes with every segment, so use it only
@@ -172,5 +175,14 @@ impl<'a> Cursor<'a> {
     pub fn arrived(&self) -> &'a [u8] {
         let rest = self.bytes.get(self.pos..).unwrap_or_default();
         rest.get(..self.left.unwrap_or(rest.len()).min(rest.len())).unwrap_or_default()
+    }
+
+    /// What a read answers that went through everything that arrived: the next byte decides, if the part has one.
+    fn wants_one_more(&self) -> Stop {
+        let arrived = self.arrived().len();
+        if self.left == Some(arrived) {
+            return Stop::Reject;
+        }
+        Stop::NeedMore(self.pos.saturating_add(arrived).saturating_add(1))
     }
 }

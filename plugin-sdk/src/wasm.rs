@@ -101,10 +101,7 @@ impl<C: Classifier> Instance<C> {
 
     /// `portsplit_configure`: 0 if the classifier accepts the JSON in the buffer.
     pub fn configure<const N: usize>(&self, buffer: &Buffer<N>, len: usize) -> i32 {
-        let made = match core::str::from_utf8(buffer.bytes(len)) {
-            Ok(json) => from_json(json).and_then(C::new),
-            Err(_) => Err(ConfigError::new("is not UTF-8")),
-        };
+        let made = make(buffer.bytes(len));
         match made {
             Ok(classifier) => {
                 // SAFETY: no other call is in progress, so there is no reference to what is replaced.
@@ -125,18 +122,30 @@ impl<C: Classifier> Instance<C> {
         let configured = unsafe { &*self.0.get() };
         let input = Input::with_flags(buffer.bytes(len.min(max_bytes)), flags);
         let mut facts = Facts::new();
-        let answer = match configured {
-            Some(classifier) => classifier.classify(input, &mut facts),
-            None => match from_json("{}").and_then(C::new) {
-                Ok(classifier) => classifier.classify(input, &mut facts),
+        // One call for both cases, or the whole classifier would be in the module twice.
+        let unconfigured: C;
+        let classifier = match configured {
+            Some(classifier) => classifier,
+            None => match make(b"{}") {
+                Ok(classifier) => {
+                    unconfigured = classifier;
+                    &unconfigured
+                }
                 Err(error) => {
                     refuse(&error);
                     core::arch::wasm32::unreachable()
                 }
             },
         };
+        let answer = classifier.classify(input, &mut facts);
         Verdict::settle(answer, input, max_bytes).to_abi()
     }
+}
+
+#[inline(never)]
+fn make<C: Classifier>(json: &[u8]) -> Result<C, ConfigError> {
+    let json = core::str::from_utf8(json).map_err(|_| ConfigError::new("is not UTF-8"))?;
+    from_json(json).and_then(C::new)
 }
 
 fn refuse(error: &ConfigError) {

@@ -15,13 +15,17 @@ const MIN_HELLO_BYTES: u32 = 2 + 32 + 1 + 4 + 2;
 /// The most that fits with a record header and the message's own.
 const MAX_HELLO_BYTES: u32 = MAX_BYTES as u32 - 5 - 4;
 
-/// The most extensions: clients send about 20. It bounds the work a peer can cause.
-const MAX_EXTENSIONS: usize = 128;
+/// The most extensions: clients send about 20. With the limits below it keeps the worst hello within the host's
+/// usual budget for a call.
+const MAX_EXTENSIONS: usize = 64;
 
-/// The most protocols in ALPN that are looked at, for the same reason.
-const MAX_PROTOCOLS: usize = 64;
+/// The most protocols in ALPN that are looked at: clients offer two or three.
+const MAX_PROTOCOLS: usize = 32;
 
-/// The most protocols that become facts.
+/// The most versions: five exist, and clients add one of GREASE and some years' drafts.
+const MAX_VERSIONS: u16 = 32;
+
+/// The most protocols that become facts; with the other facts they stay below the host's 16.
 const MAX_ALPN_FACTS: usize = 8;
 
 pub(crate) fn hello(mut c: Handshake<'_>, facts: &mut Facts) -> Answer {
@@ -139,7 +143,7 @@ fn protocols(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
 /// RFC 8446, section 4.2.1: a list of versions. What is not one of those there are, such as GREASE, does not count.
 fn versions(c: &mut Handshake<'_>) -> Result<Option<u16>, Stop> {
     let rest = rest_after_length(c, 1);
-    ensure(rest >= 2 && rest <= 254 && rest % 2 == 0)?;
+    ensure(rest >= 2 && rest <= 2 * MAX_VERSIONS && rest % 2 == 0)?;
     c.tag(&[rest as u8])?;
     let mut highest = None;
     while !c.at_end() {

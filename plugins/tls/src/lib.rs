@@ -33,7 +33,7 @@ impl Classifier for Tls {
 }
 
 /// The most records one hello may come in. A stack that cuts on purpose makes a handful; the limit bounds the work.
-const MAX_RECORDS: u16 = 256;
+const MAX_RECORDS: u16 = 32;
 
 /// TLS records (RFC 8446, section 5.1): type handshake, version 3 and any minor (it means nothing), a length.
 #[derive(Clone, Copy)]
@@ -79,7 +79,7 @@ portsplit_plugin_sdk::export! {
     cannot_see: [
         "the name inside Encrypted Client Hello",
         "protocols that start in clear text and switch to TLS later (STARTTLS)",
-        "a hello of more than 16 KiB, or in more than 256 records, which is rejected",
+        "a hello of more than 16 KiB, or in more than 32 records, which is rejected",
     ],
     examples: [
         Example::bytes(include_bytes!("../tests/hellos/openssl.bin"))

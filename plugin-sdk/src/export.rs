@@ -3,19 +3,19 @@
 
 /// Makes a plugin of a [`Classifier`](crate::Classifier). Use it once, in the crate's root.
 ///
-/// The keys come in this order; those in brackets can be left out:
+/// The keys come in this order; those with a star can be left out:
 ///
 /// | key | value |
 /// |---|---|
 /// | `classifier` | the type |
 /// | `name` | `[a-z][a-z0-9_-]{0,31}` |
-/// | [`version`] | the crate's version unless given |
+/// | `version` * | the crate's version unless given |
 /// | `description` | one sentence |
 /// | `protocols` | the protocols it recognises |
 /// | `max_bytes` | the most bytes it ever looks at; at that length need-more counts as reject |
-/// | [`facts`] | each fact's name and what it is |
-/// | [`cannot_see`] | what it does not see or cannot tell apart, a sentence each |
-/// | [`examples`] | [`Example`](crate::Example)s that `portsplit plugin test` runs |
+/// | `facts` * | each fact's name and what it is |
+/// | `cannot_see` * | what it does not see or cannot tell apart, a sentence each |
+/// | `examples` * | [`Example`](crate::Example)s that `portsplit plugin test` runs |
 ///
 /// In wasm this defines the exports of the ABI, a buffer of `max_bytes` (at least 4 KiB, for the configuration), the
 /// section `portsplit.manifest`, and the panic handler, which a crate that uses `std` leaves to it with the SDK's

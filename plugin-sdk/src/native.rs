@@ -32,6 +32,14 @@ impl Fact {
 }
 
 /// What one call gave.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::{Verdict, native::Outcome};
+/// let outcome = Outcome { verdict: Verdict::NeedMore(4), facts: Vec::new() };
+/// assert_ne!(outcome.verdict, Verdict::Match);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The verdict.
@@ -79,13 +87,21 @@ pub struct NativePlugin {
     make: fn(&str) -> Result<Box<dyn Erased>, ConfigError>,
 }
 
-/// A configured native plugin.
+/// A configured native plugin; [`NativePlugin`] shows how one is made.
 pub struct Configured {
     max_bytes: usize,
     classifier: Box<dyn Erased>,
 }
 
 /// Where a connection's bytes were decided: the result of [`Configured::decide`].
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::{Verdict, native::Decided};
+/// let decided = Decided { verdict: Verdict::Reject, at: 1, facts: Vec::new() };
+/// assert_eq!(decided.fact("sni"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// The verdict; [`Verdict::NeedMore`] if all the bytes left it open.

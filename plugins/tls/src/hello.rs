@@ -143,7 +143,7 @@ fn protocols(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
 /// RFC 8446, section 4.2.1: a list of versions. What is not one of those there are, such as GREASE, does not count.
 fn versions(c: &mut Handshake<'_>) -> Result<Option<u16>, Stop> {
     let rest = rest_after_length(c, 1);
-    ensure(rest >= 2 && rest <= 2 * MAX_VERSIONS && rest % 2 == 0)?;
+    ensure((2..=2 * MAX_VERSIONS).contains(&rest) && rest.is_multiple_of(2))?;
     c.tag(&[rest as u8])?;
     let mut highest = None;
     while !c.at_end() {

@@ -1,8 +1,8 @@
 //! The classifier for TLS and SSL: the ClientHello (RFC 8446, section 4.1.2; RFC 5246, section 7.4.1.2), and the hello
 //! of SSL 2 that old clients wrap theirs in (RFC 5246, appendix E.2).
 //!
-//! This file has the plugin itself and the way from bytes to records; [`hello`] reads the ClientHello out of them and
-//! [`ssl2`] the other form. It decrypts nothing and does not judge what a client offers.
+//! This file has the plugin itself and the way from bytes to records; `hello` reads the ClientHello out of them and
+//! `ssl2` the other form. It decrypts nothing and does not judge what a client offers.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod hello;

@@ -1,0 +1,182 @@
+//! Reads a ClientHello out of the handshake bytes of any number of records.
+//!
+//! Every length must agree with the one around it, to the byte; what the lengths enclose is read only where it becomes
+//! a fact. A hello that breaks a rule every server enforces is rejected, so that it goes to no TLS service.
+
+use portsplit_plugin_sdk::prelude::*;
+
+use crate::{MAX_BYTES, Records, version_name};
+
+type Handshake<'a> = Cursor<'a, Records>;
+
+/// The least a hello has: version, random, no session, one cipher suite, one compression method, no extensions.
+const MIN_HELLO_BYTES: u32 = 2 + 32 + 1 + 4 + 2;
+
+/// The most that fits with a record header and the message's own.
+const MAX_HELLO_BYTES: u32 = MAX_BYTES as u32 - 5 - 4;
+
+/// The most extensions: clients send about 20. With the limits below it keeps the worst hello within the host's
+/// usual budget for a call.
+const MAX_EXTENSIONS: usize = 64;
+
+/// The most protocols in ALPN that are looked at: clients offer two or three.
+const MAX_PROTOCOLS: usize = 32;
+
+/// The most versions: five exist, and clients add one of GREASE and some years' drafts.
+const MAX_VERSIONS: u16 = 32;
+
+/// The most protocols that become facts; with the other facts they stay below the host's 16.
+const MAX_ALPN_FACTS: usize = 8;
+
+pub(crate) fn hello(mut c: Handshake<'_>, facts: &mut Facts) -> Answer {
+    c.tag(b"\x01")?;
+    let len = c.u24_be_in(MIN_HELLO_BYTES..=MAX_HELLO_BYTES)?;
+    c.part(len as usize, |c| body(c, facts))?;
+    Ok(Match)
+}
+
+fn body(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
+    c.tag(b"\x03")?;
+    // Above 1.2 this field means nothing; later versions are offered in an extension.
+    let mut version = 0x0300 | u16::from(c.u8()?.min(3));
+    c.skip(32)?; // random
+    let session = c.u8_in(0..=32)?;
+    c.skip(session.into())?;
+    let suites = length(c, 2, 2)?;
+    ensure(suites % 2 == 0)?;
+    c.skip(suites)?;
+    let methods = c.u8()?;
+    c.part(methods.into(), |c| {
+        let mut null = false;
+        while !c.at_end() {
+            null |= c.u8()? == 0;
+        }
+        ensure(null) // every client has to offer no compression
+    })?;
+    if !c.at_end() {
+        let rest = rest_after_length(c, 2);
+        c.u16_be_in(rest..=rest)?;
+        if let Some(offered) = extensions(c, facts)? {
+            version = offered;
+        }
+    }
+    facts.add("version", version_name(version));
+    Ok(())
+}
+
+/// Reads all extensions and returns the highest version they offer.
+fn extensions(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<Option<u16>, Stop> {
+    let mut version = None;
+    // One bit for each of the extensions below: none may come twice, or two readers could disagree on its value.
+    let mut seen = 0u8;
+    for _ in 0..MAX_EXTENSIONS {
+        if c.at_end() {
+            return Ok(version);
+        }
+        let kind = c.u16_be()?;
+        let bit = match kind {
+            0 => 1,
+            16 => 2,
+            43 => 4,
+            0xfe0d => 8,
+            _ => 0,
+        };
+        ensure(seen & bit == 0)?;
+        seen |= bit;
+        let len = length(c, 0, 0)?;
+        c.part(len, |c| match kind {
+            0 => server_name(c, facts),
+            16 => protocols(c, facts),
+            43 => {
+                version = versions(c)?;
+                Ok(())
+            }
+            0xfe0d => encrypted_hello(c, facts),
+            _ => c.skip_rest(),
+        })?;
+    }
+    c.end().map(|()| version)
+}
+
+/// RFC 6066, section 3: a list of one name, of type host name.
+fn server_name(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
+    let rest = rest_after_length(c, 2);
+    c.u16_be_in(rest..=rest)?;
+    c.tag(b"\0")?;
+    let rest = rest_after_length(c, 2);
+    ensure((1..=255).contains(&rest))?;
+    c.u16_be_in(rest..=rest)?;
+    let mut buffer = [0; 255];
+    let name = buffer.get_mut(..rest.into()).unwrap_or_default();
+    c.copy_to(name)?;
+    name.make_ascii_lowercase();
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
+        facts.add("sni", name);
+    }
+    Ok(())
+}
+
+/// RFC 7301, section 3.1: a list of names of 1 to 255 bytes.
+fn protocols(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
+    let rest = rest_after_length(c, 2);
+    c.u16_be_in(rest..=rest)?;
+    ensure(rest >= 2)?;
+    let mut added = 0;
+    for _ in 0..MAX_PROTOCOLS {
+        if c.at_end() {
+            return Ok(());
+        }
+        let most = rest_after_length(c, 1).min(255) as u8;
+        let len = c.u8_in(1..=most)?;
+        let mut buffer = [0; 255];
+        let name = buffer.get_mut(..len.into()).unwrap_or_default();
+        c.copy_to(name)?;
+        if added < MAX_ALPN_FACTS && !is_grease(name) && name.iter().all(u8::is_ascii_graphic) {
+            facts.add("alpn", name);
+            added += 1;
+        }
+    }
+    c.end()
+}
+
+/// RFC 8446, section 4.2.1: a list of versions. What is not one of those there are, such as GREASE, does not count.
+fn versions(c: &mut Handshake<'_>) -> Result<Option<u16>, Stop> {
+    let rest = rest_after_length(c, 1);
+    ensure((2..=2 * MAX_VERSIONS).contains(&rest) && rest.is_multiple_of(2))?;
+    c.tag(&[rest as u8])?;
+    let mut highest = None;
+    while !c.at_end() {
+        let version = c.u16_be()?;
+        if (0x0300..=0x0304).contains(&version) {
+            highest = highest.max(Some(version));
+        }
+    }
+    Ok(highest)
+}
+
+/// RFC 9849: type 0 is the outer hello, which encloses the real one encrypted.
+fn encrypted_hello(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
+    if c.u8()? == 0 {
+        facts.add("ech", "outer");
+    }
+    c.skip_rest()
+}
+
+/// Whether a name is one of those that clients send to keep servers tolerant (RFC 8701): two equal bytes `?a`.
+fn is_grease(name: &[u8]) -> bool {
+    matches!(name, [a, b] if a == b && a & 0x0f == 0x0a)
+}
+
+/// Reads a length of two bytes that is at least `least` and leaves at least `after` bytes of the part behind what it
+/// counts.
+fn length(c: &mut Handshake<'_>, least: u16, after: usize) -> Result<usize, Stop> {
+    let most = rest_after_length(c, 2 + after);
+    Ok(c.u16_be_in(least..=most)?.into())
+}
+
+/// What the part has left when `taken` more of its bytes are gone.
+fn rest_after_length(c: &Handshake<'_>, taken: usize) -> u16 {
+    let left = c.left().unwrap_or(0).saturating_sub(taken);
+    u16::try_from(left).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,338 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use portsplit_plugin_sdk::native::{Configured, Decided, Outcome};
+use portsplit_plugin_sdk::prelude::*;
+
+macro_rules! hello {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../tests/hellos/", $name, ".bin")).as_slice())
+    };
+}
+
+/// Hellos of real clients; tests/hellos/README.md says how they were recorded.
+const HELLOS: [(&str, &[u8]); 8] = [
+    hello!("openssl"),
+    hello!("openssl-tls12"),
+    hello!("openssl-tls10"),
+    hello!("openssl-records"),
+    hello!("curl-h2"),
+    hello!("curl-http1"),
+    hello!("node"),
+    hello!("python"),
+];
+
+fn tls() -> Configured {
+    crate::portsplit_plugin().configure("{}").unwrap()
+}
+
+fn facts(decided: &Decided) -> Vec<(String, String)> {
+    decided.facts.iter().map(|fact| (fact.name.clone(), fact.text().into_owned())).collect()
+}
+
+/// The outcome for every prefix, checked for the laws: final verdicts and their facts stay, and nothing changes before
+/// the number of bytes that need-more gave.
+#[track_caller]
+fn sweep(bytes: &[u8]) -> Vec<Outcome> {
+    let tls = tls();
+    let outcomes: Vec<_> = (0..=bytes.len()).map(|n| tls.classify(Input::new(&bytes[..n]))).collect();
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome.verdict {
+            Verdict::NeedMore(total) => {
+                assert!(total > n, "{n} bytes: asks for {total}");
+                let quiet = outcomes.iter().take(total).skip(n);
+                assert!(quiet.into_iter().all(|o| matches!(o.verdict, Verdict::NeedMore(_))), "{n} asked for {total}");
+            }
+            _ => assert!(outcomes[n..].iter().all(|later| later == outcome), "{n} bytes: {outcome:?} does not stay"),
+        }
+    }
+    outcomes
+}
+
+/// The bytes of handshake messages in records of `size` bytes.
+fn records(handshake: &[u8], size: usize) -> Vec<u8> {
+    let record = |chunk: &[u8]| [&[0x16, 3, 1, (chunk.len() >> 8) as u8, chunk.len() as u8], chunk].concat();
+    handshake.chunks(size).flat_map(record).collect()
+}
+
+/// A hello with these extensions (each its number and contents), in one record.
+fn hello(extensions: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (kind, data) in extensions {
+        list.extend(kind.to_be_bytes());
+        list.extend((data.len() as u16).to_be_bytes());
+        list.extend(*data);
+    }
+    let mut body = vec![3, 3];
+    body.extend([0xaa; 32]);
+    body.extend([0, 0, 2, 0x13, 1, 1, 0]);
+    if !extensions.is_empty() {
+        body.extend((list.len() as u16).to_be_bytes());
+        body.extend(list);
+    }
+    message(&body)
+}
+
+fn message(body: &[u8]) -> Vec<u8> {
+    let len = (body.len() as u32).to_be_bytes();
+    records(&[&[1, len[1], len[2], len[3]], body].concat(), 1 << 14)
+}
+
+fn sni(name: &[u8]) -> Vec<u8> {
+    let len = name.len() as u16;
+    [&(len + 3).to_be_bytes()[..], &[0], &len.to_be_bytes(), name].concat()
+}
+
+#[track_caller]
+fn rejected(bytes: &[u8], at: usize) {
+    let decided = tls().decide(bytes);
+    assert_eq!((decided.verdict, decided.at), (Verdict::Reject, at), "{}", bytes.escape_ascii());
+}
+
+#[test]
+fn real_clients_are_known_at_the_last_byte_of_their_hello() {
+    let expected: [&[(&str, &str)]; 8] = [
+        &[("sni", "www.example.org"), ("alpn", "h2"), ("alpn", "http/1.1"), ("version", "1.3")],
+        &[("sni", "www.example.org"), ("version", "1.2")],
+        &[("version", "1.0")],
+        &[
+            ("sni", "www.example.org"),
+            ("alpn", "h2"),
+            ("alpn", "http/1.1"),
+            ("alpn", "made-up-protocol-00"),
+            ("alpn", "made-up-protocol-01"),
+            ("alpn", "made-up-protocol-02"),
+            ("alpn", "made-up-protocol-03"),
+            ("alpn", "made-up-protocol-04"),
+            ("alpn", "made-up-protocol-05"),
+            ("version", "1.3"),
+        ],
+        &[("sni", "www.example.org"), ("alpn", "h2"), ("alpn", "http/1.1"), ("version", "1.3")],
+        &[("alpn", "http/1.1"), ("version", "1.3")],
+        &[
+            ("sni", "node.example.org"),
+            ("alpn", "h2"),
+            ("alpn", "http/1.1"),
+            ("alpn", "acme-tls/1"),
+            ("version", "1.3"),
+        ],
+        &[("sni", "python.example.org"), ("version", "1.3")],
+    ];
+    for ((name, bytes), expected) in HELLOS.into_iter().zip(expected) {
+        let decided = tls().decide(bytes);
+        assert_eq!((decided.verdict, decided.at), (Verdict::Match, bytes.len()), "{name}");
+        let facts = facts(&decided);
+        let facts: Vec<_> = facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(facts, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_prefix_keeps_the_laws_and_what_follows_changes_nothing() {
+    for (name, bytes) in HELLOS {
+        let outcomes = sweep(&[bytes, b"\x14\x03\x03\0\x01\x01"].concat());
+        assert!(matches!(outcomes[bytes.len() - 1].verdict, Verdict::NeedMore(_)), "{name}");
+        assert_eq!(outcomes[bytes.len()].verdict, Verdict::Match, "{name}");
+        let last = Input { timed_out: true, ..Input::new(&bytes[..bytes.len() - 1]) };
+        assert_eq!(tls().classify(last).verdict, Verdict::Reject, "{name}");
+    }
+}
+
+#[test]
+fn records_of_any_size_and_any_two_carry_the_same_hello() {
+    let (_, bytes) = HELLOS[0];
+    let whole = facts(&tls().decide(bytes));
+    let handshake = &bytes[5..];
+    for size in [11, 12, 64, 200] {
+        let cut = records(handshake, size);
+        let outcomes = sweep(&cut);
+        assert_eq!(outcomes[cut.len()].verdict, Verdict::Match, "records of {size}");
+        assert!(matches!(outcomes[cut.len() - 1].verdict, Verdict::NeedMore(_)), "records of {size}");
+        assert_eq!(facts(&tls().decide(&cut)), whole, "records of {size}");
+    }
+    for at in 1..handshake.len() {
+        let cut = [records(&handshake[..at], 1 << 14), records(&handshake[at..], 1 << 14)].concat();
+        let decided = tls().decide(&cut);
+        assert_eq!((decided.verdict, decided.at), (Verdict::Match, cut.len()), "cut at {at}");
+        assert_eq!(facts(&decided), whole, "cut at {at}");
+    }
+}
+
+#[test]
+fn a_changed_byte_never_breaks_the_laws() {
+    let (_, bytes) = HELLOS[0];
+    for at in 0..bytes.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= flip;
+            sweep(&changed);
+        }
+    }
+}
+
+#[test]
+fn the_record_and_message_headers_reject_at_the_byte_that_is_wrong() {
+    rejected(b"\x17\x03\x01", 1);
+    rejected(b"\x15\x03\x01", 1);
+    rejected(b"\x16\x02\x01", 2);
+    rejected(b"\x16\x03\x01\0\0", 5); // an empty record
+    rejected(b"\x16\x03\x01\x40\x01", 5); // more than 2^14
+    rejected(b"\x16\x03\x01\x41", 4);
+    rejected(b"\x16\x03\x01\x02\0\x02", 6); // server hello
+    rejected(b"\x16\x03\x01\x02\0\x01\x01", 7); // 64 KiB
+    rejected(b"\x16\x03\x01\x02\0\x01\0\0\x28", 9); // shorter than any hello
+    rejected(b"\x16\x03\x01\0\x01\x01\x15", 7); // the second record is an alert
+    rejected(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x02", 10); // client_version 2
+}
+
+#[test]
+fn lengths_that_disagree_reject_where_that_shows() {
+    let good = hello(&[(0, &sni(b"a.example"))]);
+    assert_eq!(tls().decide(&good).verdict, Verdict::Match);
+    // Offsets: 9 version, 11 random, 43 session, 44 suites, 48 methods, 50 extensions, 52 type, 54 length, 56 list.
+    for (at, wrong, known) in [
+        (43, 33, 44), // a session of more than 32 bytes
+        (45, 3, 46),  // an odd number of bytes of suites
+        (45, 0, 46),  // no suites
+        (44, 1, 45),  // more suites than there are bytes
+        (48, 0, 49),  // no methods
+        (49, 1, 50),  // none of them is null
+        (50, 1, 51),  // the extensions' length is not what is left
+        (51, 9, 52),  // neither is this
+        (54, 1, 55),  // longer than the list of extensions
+        (55, 15, 56), // longer by one
+        (57, 11, 58), // the list of names
+        (58, 1, 59),  // not a host name
+        (60, 8, 61),  // shorter than its list
+    ] {
+        let mut bytes = good.clone();
+        assert_ne!(bytes[at], wrong, "{at}");
+        bytes[at] = wrong;
+        rejected(&bytes, known);
+    }
+}
+
+#[test]
+fn names_are_put_in_one_form() {
+    for (given, known) in [
+        (b"WWW.Example.ORG.".as_slice(), Some("www.example.org")),
+        (b"xn--bcher-kva.example", Some("xn--bcher-kva.example")),
+        (b".", None),
+        (b"a\0b", None),
+        ("ä.example".as_bytes(), None),
+        (&[b'a'; 255], Some(core::str::from_utf8(&[b'a'; 255]).unwrap())),
+    ] {
+        let decided = tls().decide(&hello(&[(0, &sni(given))]));
+        assert_eq!(decided.verdict, Verdict::Match);
+        assert_eq!(decided.fact("sni").as_deref(), known);
+    }
+    rejected(&hello(&[(0, &sni(b""))]), 59);
+    rejected(&hello(&[(0, &sni(&[b'a'; 256]))]), 59);
+}
+
+#[test]
+fn an_extension_that_is_read_comes_once() {
+    for (kind, data) in [(0, sni(b"a")), (16, vec![0, 3, 2, b'h', b'2']), (43, vec![2, 3, 4]), (0xfe0d, vec![0, 1])] {
+        assert_eq!(tls().decide(&hello(&[(kind, &data)])).verdict, Verdict::Match, "{kind}");
+        rejected(&hello(&[(kind, &data), (kind, &data)]), 52 + 4 + data.len() + 2);
+    }
+    // Others are no business of ours.
+    assert_eq!(tls().decide(&hello(&[(10, b""), (10, b"")])).verdict, Verdict::Match);
+}
+
+#[test]
+fn the_version_is_the_highest_that_exists() {
+    let version = |list: &[u8]| tls().decide(&hello(&[(43, list)])).fact("version");
+    assert_eq!(version(&[6, 0x7a, 0x7a, 3, 3, 3, 4]).as_deref(), Some("1.3")); // GREASE first
+    assert_eq!(version(&[4, 3, 3, 3, 1]).as_deref(), Some("1.2"));
+    assert_eq!(version(&[2, 0xfa, 0xfa]).as_deref(), Some("1.2")); // only GREASE: the field counts
+    for wrong in [&[][..], &[0], &[1, 3], &[3, 3, 4, 3], &[4, 3, 4]] {
+        assert_eq!(tls().decide(&hello(&[(43, wrong)])).verdict, Verdict::Reject, "{wrong:?}");
+    }
+    for (minor, name) in [(0, "ssl3"), (1, "1.0"), (2, "1.1"), (3, "1.2"), (4, "1.2"), (255, "1.2")] {
+        let mut bytes = hello(&[]);
+        bytes[10] = minor;
+        assert_eq!(tls().decide(&bytes).fact("version").as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn alpn_leaves_out_grease_and_stops_at_its_limits() {
+    let list = |names: &[&[u8]]| {
+        let names: Vec<u8> = names.iter().flat_map(|name| [&[name.len() as u8], *name].concat()).collect();
+        [&(names.len() as u16).to_be_bytes()[..], &names].concat()
+    };
+    let decided = tls().decide(&hello(&[(16, &list(&[b"\x8a\x8a", b"h2", b"a b", b"\xff"]))]));
+    let alpn: Vec<_> = facts(&decided).into_iter().filter(|(name, _)| name == "alpn").map(|(_, value)| value).collect();
+    assert_eq!(alpn, ["h2"]);
+    assert_eq!(tls().decide(&hello(&[(16, &list(&[b"x".as_slice(); 32]))])).facts.len(), 8 + 1);
+    assert_eq!(tls().decide(&hello(&[(16, &list(&[b"x".as_slice(); 33]))])).verdict, Verdict::Reject);
+    rejected(&hello(&[(16, &[0, 1, 0])]), 58);
+    rejected(&hello(&[(16, &[0, 3, 3, b'h', b'2'])]), 59);
+}
+
+#[test]
+fn encrypted_client_hello_is_noted() {
+    let decided = tls().decide(&hello(&[(0, &sni(b"public.example")), (0xfe0d, &[0, 0, 1, 0, 1, 7])]));
+    assert_eq!(decided.fact("ech").as_deref(), Some("outer"));
+    assert_eq!(decided.fact("sni").as_deref(), Some("public.example"));
+    assert_eq!(tls().decide(&hello(&[(0xfe0d, &[1])])).fact("ech"), None);
+}
+
+#[test]
+fn extensions_and_records_have_limits() {
+    let many = |count: usize| hello(&vec![(10, b"".as_slice()); count]);
+    assert_eq!(tls().decide(&many(64)).verdict, Verdict::Match);
+    rejected(&many(65), 52 + 64 * 4);
+    let handshake = &hello(&[(10, &[0; 200])])[5..];
+    assert_eq!(handshake.len(), 251);
+    assert_eq!(tls().decide(&records(handshake, 8)).verdict, Verdict::Match);
+    rejected(&records(handshake, 7), 32 * 12);
+    rejected(&records(handshake, 1), 32 * 6);
+    let versions = |count: u8| hello(&[(43, &[&[2 * count][..], &[3, 4].repeat(count.into())].concat())]);
+    assert_eq!(tls().decide(&versions(32)).verdict, Verdict::Match);
+    rejected(&versions(33), 56);
+}
+
+#[test]
+fn a_hello_of_more_than_16_kib_rejects_at_its_length() {
+    let fits = |len: usize| [&[0x16, 3, 1, 0x40, 0, 1, 0], &(len as u16).to_be_bytes()[..]].concat();
+    assert!(matches!(tls().decide(&fits(16384 - 9)).verdict, Verdict::NeedMore(_)));
+    rejected(&fits(16384 - 8), 9);
+}
+
+#[test]
+fn ssl2_hellos_are_known_when_their_lengths_agree() {
+    let hello = b"\x80\x2b\x01\x03\x01\x00\x12\x00\x00\x00\x10";
+    let outcomes = sweep(hello);
+    assert_eq!(outcomes[11].verdict, Verdict::Match);
+    assert!(matches!(outcomes[10].verdict, Verdict::NeedMore(11)));
+    assert_eq!(tls().decide(hello).fact("version").as_deref(), Some("1.0"));
+    let pure = b"\x80\x3b\x01\x00\x02\x00\x12\x00\x10\x00\x10";
+    assert_eq!(tls().decide(pure).fact("version").as_deref(), Some("ssl2"));
+    for (at, wrong, known) in [
+        (0, 0x82, 1), // longer than any
+        (1, 0x1b, 2), // shorter than any
+        (2, 2, 3),    // another message
+        (3, 1, 4),
+        (3, 0, 5), // 0.1
+        (4, 5, 5),
+        (5, 1, 6),  // more ciphers than there are bytes
+        (6, 19, 7), // not a multiple of three
+        (6, 30, 7), // no room for the challenge
+        (7, 1, 8),
+        (8, 16, 9),   // then the challenge would be empty
+        (10, 17, 11), // one more than is left
+    ] {
+        let mut bytes = *hello;
+        bytes[at] = wrong;
+        rejected(&bytes, known);
+    }
+}
+
+#[test]
+fn nothing_is_claimed_without_reason() {
+    for byte in [0, 0x16, 0x80, 0xff] {
+        assert_eq!(tls().decide(&[byte; 64]).verdict, Verdict::Reject, "{byte:#x}");
+    }
+    assert_eq!(tls().classify(Input::new(b"")).verdict, Verdict::NeedMore(1));
+}

@@ -133,14 +133,14 @@ fn the_full_configuration_means_what_it_says() {
     assert_eq!(config.identity.group.as_ref().unwrap().0, "daemon");
     assert_eq!(config.log.level, Some(tracing::Level::DEBUG));
     let [tcp, unix] = config.listeners.as_slice() else { panic!("two listeners") };
-    assert_eq!((tcp.backlog, tcp.router.rules().len()), (1024, 3));
+    assert_eq!((tcp.backlog, tcp.router.rules().len()), (1024, 4));
     assert_eq!(unix.address, Address::Unix(root().join("config/portsplit.sock")));
-    assert_eq!((unix.mode, unix.router.rules().len()), (0o660, 2));
+    assert_eq!((unix.mode, unix.router.rules().len()), (0o660, 3));
     let names: Vec<&str> = config.services.iter().map(|service| &*service.name).collect();
-    assert_eq!(names, ["ssh", "http", "shell"]);
+    assert_eq!(names, ["ssh", "http", "web", "shell"]);
     assert!(matches!(&config.services[1].action, Action::Connect(targets)
         if **targets == [Target::Host("localhost".into(), 8080)]));
-    assert!(matches!(&config.services[2].action, Action::Exec(program)
+    assert!(matches!(&config.services[3].action, Action::Exec(program)
         if program.argv == ["/bin/sh", "-i"] && program.pty.unwrap().echo));
     assert_eq!(config.fallback, Action::Close);
     assert!(matches!(config.timeout, Action::Exec(_)));
@@ -179,7 +179,9 @@ fn keys_of(text: &str) -> Vec<Key> {
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let name = match line.trim_end() {
             header if header.starts_with('[') => {
-                Some((header.rfind('[').unwrap() + 1, header.trim_matches(['[', ']'])))
+                // Behind a dot comes a name that the user chooses.
+                let key = header.trim_matches(['[', ']']).split('.').next().unwrap();
+                Some((header.rfind('[').unwrap() + 1, key))
             }
             pair if pair.starts_with(|c: char| c.is_ascii_lowercase()) => {
                 pair.split_once(" = ").map(|(key, _)| (0, key))
@@ -225,7 +227,7 @@ fn every_key_of_the_full_configuration_is_refused_on_its_line_when_mistyped() {
     let text = fs::read_to_string(root().join("config/full.toml")).unwrap();
     let keys = keys_of(&text);
     let names: std::collections::BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
-    assert_eq!(names.len(), 30, "{names:?}");
+    assert_eq!(names.len(), 40, "{names:?}");
     let (mut tried, mut failures) = (0, String::new());
     for key in &keys {
         for wrong in mistyped(&key.name) {
@@ -250,7 +252,7 @@ fn every_key_of_the_full_configuration_is_refused_on_its_line_when_mistyped() {
 #[test]
 fn every_key_that_exists_is_in_the_full_configuration() {
     let text = fs::read_to_string(root().join("config/full.toml")).unwrap();
-    for place in ["[zzz]", "[[listen]]\nzzz = 1", "[log]\nzzz = 1", "[[service]]\nzzz = 1"] {
+    for place in ["[zzz]", "[[listen]]\nzzz = 1", "[log]\nzzz = 1", "[plugins.a]\nzzz = 1", "[[service]]\nzzz = 1"] {
         let errors = Config::parse(Path::new("x.toml"), &format!("{place}\n")).unwrap_err();
         let help =
             errors.problems().iter().find_map(|problem| problem.help().filter(|help| help.contains("the keys of")));

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portsplit_runtime::PluginOptions;
+use portsplit_runtime::{LoadError, PluginOptions};
 use serde_json::Value;
 use toml::Spanned;
 
@@ -33,6 +33,8 @@ pub(super) struct Plugins<'a> {
     raw: &'a [RawPlugin],
     folder: &'a Path,
     path: Vec<PathBuf>,
+    /// Whether all tables could be seen; if not, a name that leads nowhere is no error of its own.
+    complete: bool,
     loaded: Vec<Loaded>,
 }
 
@@ -58,7 +60,7 @@ impl<'a> Plugins<'a> {
             Some(folders) => folders.get_ref().iter().map(|path| address::absolute(path.get_ref(), folder)).collect(),
             None => vec![address::absolute(PATH_DEFAULT, folder)],
         };
-        Self { raw: &raw.plugins, folder, path, loaded: Vec::new() }
+        Self { raw: &raw.plugins, folder, path, complete: raw.plugins_complete, loaded: Vec::new() }
     }
 
     /// Loads the tables that no service asks for, so that a mistake in them is found all the same.
@@ -67,7 +69,7 @@ impl<'a> Plugins<'a> {
             if let Some(wasm) = &table.wasm
                 && let Some(module) = self.module_of_table(wasm, reporter)
             {
-                self.slot(module, Some(number), &wasm.span(), reporter);
+                self.slot(module, Some(number), wasm, reporter);
             }
         }
     }
@@ -88,7 +90,7 @@ impl<'a> Plugins<'a> {
             return None;
         };
         let (module, table) = self.find(name, reporter)?;
-        let slot = self.slot(module, table, &name.span(), reporter)?;
+        let slot = self.slot(module, table, name, reporter)?;
         let guest = self.loaded.get(slot).and_then(|loaded| loaded.guest.clone())?;
         let mut condition = Condition::default();
         for (fact, globs) in service.conditions.iter().flat_map(Spanned::get_ref) {
@@ -111,6 +113,9 @@ impl<'a> Plugins<'a> {
         }
         if let Some(module) = self.named(text) {
             return Some((module, None));
+        }
+        if !self.complete {
+            return None;
         }
         let shown = printable(text);
         let mut known: Vec<&str> = self.raw.iter().map(|table| table.name.get_ref().as_str()).collect();
@@ -150,10 +155,16 @@ impl<'a> Plugins<'a> {
     }
 
     /// Returns the number of the loaded plugin, loading it at its first use; `None` if that failed.
-    fn slot(&mut self, module: Module, table: Option<usize>, span: &Span, reporter: &mut Reporter) -> Option<usize> {
+    fn slot(
+        &mut self,
+        module: Module,
+        table: Option<usize>,
+        written: &Spanned<String>,
+        reporter: &mut Reporter,
+    ) -> Option<usize> {
         let known = self.loaded.iter().position(|loaded| loaded.module == module && self.same(loaded.table, table));
         let slot = known.unwrap_or_else(|| {
-            let guest = self.load(&module, table, span, reporter);
+            let guest = self.load(&module, table, written, reporter);
             self.loaded.push(Loaded { module, table, guest: guest.map(Arc::new) });
             self.loaded.len() - 1
         });
@@ -166,7 +177,13 @@ impl<'a> Plugins<'a> {
         one == other || setup(one).unwrap_or_default() == setup(other).unwrap_or_default()
     }
 
-    fn load(&self, module: &Module, table: Option<usize>, span: &Span, reporter: &mut Reporter) -> Option<Guest> {
+    fn load(
+        &self,
+        module: &Module,
+        table: Option<usize>,
+        written: &Spanned<String>,
+        reporter: &mut Reporter,
+    ) -> Option<Guest> {
         let raw = table.and_then(|number| self.raw.get(number));
         let (options, on_error) = options(raw, reporter)?;
         let wasm = match module {
@@ -174,8 +191,9 @@ impl<'a> Plugins<'a> {
             Module::File(path) => match read_limited(path, options.max_size_bytes) {
                 Ok(wasm) => wasm,
                 Err(error) => {
-                    let shown = printable(&path.display().to_string());
-                    let error = reporter.error(span.clone(), format!("the plugin {shown} cannot be read: {error}"));
+                    let shown = printable(written.get_ref());
+                    let message = format!("the plugin `{shown}` cannot be read: {error}");
+                    let error = reporter.error(written.span(), message);
                     error.help_with("relative paths start in the folder of this file");
                     return None;
                 }
@@ -185,7 +203,12 @@ impl<'a> Plugins<'a> {
             Ok(guest) => Some(guest),
             Err(error) => {
                 let message = harmless(&format!("this plugin cannot be used: {error}"));
-                reporter.error(span.clone(), message).help_with("`portsplit plugin check FILE` says more");
+                let config = raw.and_then(|raw| raw.config.as_ref()).map(Spanned::span);
+                let span = match error {
+                    LoadError::ConfigRefused { .. } => config.unwrap_or(written.span()),
+                    _ => written.span(),
+                };
+                reporter.error(span, message);
                 None
             }
         }

@@ -33,6 +33,8 @@ pub(super) struct RawConfig {
     pub(super) plugin_path: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) plugins: Vec<RawPlugin>,
     pub(super) services: Vec<RawService>,
+    /// Whether all plugins could be seen; if not, a reference to an unknown one is no error of its own.
+    pub(super) plugins_complete: bool,
     /// Whether `listen` was attempted, even under a mistyped key: its absence is then no second error.
     pub(super) listen_attempted: bool,
     /// Whether all services could be seen; if not, a reference to an unknown one is no error of its own.
@@ -132,6 +134,7 @@ impl RawConfig {
             log: fields.value("log").map(|value| RawLog::read(value, reporter)).unwrap_or_default(),
             plugin_path: fields.texts("plugin_path", "[\"plugins\"]", reporter),
             plugins: fields.value("plugins").map(|value| read_plugins(value, reporter)).unwrap_or_default(),
+            plugins_complete: !fields.is_mistyped("plugins"),
             services_complete: !fields.is_mistyped("service") && services.iter().all(|service| service.name.is_some()),
             services,
             listen_attempted: fields.is_attempted("listen"),

@@ -125,6 +125,28 @@ impl Plugin {
         (result, stats)
     }
 
+    /// Makes one instance and drops it, to find out at load what would fail in every call.
+    pub(crate) fn try_out(&self) -> Result<(), CallError> {
+        let inner = &*self.inner;
+        let start = Instant::now();
+        loop {
+            let _running = inner.shared.ticker.running();
+            let mut store = Store::new(&inner.set.engine, CallState::new(inner.options.memory_bytes));
+            let error = match block_once(inner.start(&mut store)) {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(Failed::Init(error))) => error,
+                Some(Err(Failed::Call(error))) => {
+                    prepare::call_error(&error, store.data_mut().last_words(), INIT_FUEL, INIT_DEADLINE)
+                }
+                None => return Ok(()),
+            };
+            if error != CallError::Busy || start.elapsed() >= PATIENCE {
+                return Err(error);
+            }
+            std::thread::yield_now();
+        }
+    }
+
     fn call(&self, bytes: &[u8], flags: Flags) -> (Result<Outcome, CallError>, CallStats) {
         let inner = &*self.inner;
         let _running = inner.shared.ticker.running();
@@ -142,7 +164,7 @@ impl Plugin {
         let result = match answered {
             Ok(answer) => outcome(&answer, state, &logs),
             Err(Failed::Call(error)) => {
-                Err(prepare::call_error(&error, state.failure.take(), inner.options.fuel, deadline))
+                Err(prepare::call_error(&error, state.last_words(), inner.options.fuel, deadline))
             }
             Err(Failed::Init(error)) => Err(error),
         };
@@ -170,7 +192,8 @@ impl From<wasmtime::Error> for Failed {
 }
 
 impl Inner {
-    async fn answer(&self, store: &mut Store<CallState>, bytes: &[u8], flags: Flags) -> Result<Answer, Failed> {
+    /// Makes an instance that is ready to classify.
+    async fn start(&self, store: &mut Store<CallState>) -> Result<Live, Failed> {
         let repeats = self.info.preparation == Preparation::EveryCall;
         let deadline = self.options.deadline_or_default();
         let (fuel, limit) = if repeats { (INIT_FUEL, INIT_DEADLINE) } else { (self.options.fuel, deadline) };
@@ -190,6 +213,11 @@ impl Inner {
             state.logs.clear();
             arm(store, self.options.fuel, deadline)?;
         }
+        Ok(live)
+    }
+
+    async fn answer(&self, store: &mut Store<CallState>, bytes: &[u8], flags: Flags) -> Result<Answer, Failed> {
+        let live = self.start(store).await?;
         let max_bytes = self.info.module.manifest.as_ref().and_then(|m| m.max_bytes).map_or(usize::MAX, |n| n as usize);
         let capped = bytes.len() >= max_bytes;
         let flags = if capped { flags | Flags::BUFFER_FULL } else { flags };

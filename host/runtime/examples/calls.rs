@@ -59,7 +59,8 @@ fn measure(what: &str, times: usize, mut f: impl FnMut()) {
 
 fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    status.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096 >> 20
+    let pages: u64 = status.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    (pages * 4096) >> 20
 }
 
 fn main() -> Result<(), Error> {
@@ -100,8 +101,11 @@ fn load_file(path: &str, input: &[u8]) -> Result<(), Error> {
     let (prepare, compile) = (cold.info().prepare_time, cold.info().compile_time);
     println!("  cold load: {:.1?} (prepare {prepare:.1?}, compile {compile:.1?})", cold.info().load_time);
     let runtime = fresh()?;
+    let start = Instant::now();
     let plugin = runtime.load(&wasm, &PluginOptions::default())?;
-    println!("  cached load: {:.1?} (from cache: {})", plugin.info().load_time, plugin.info().from_cache);
+    println!("  and with its first instance: {:.1?}", start.elapsed());
+    let (read, from_cache) = (plugin.info().compile_time, plugin.info().from_cache);
+    println!("  cached load: {:.1?} (reading the cache {read:.1?}, from cache: {from_cache})", plugin.info().load_time);
     let (result, stats) = plugin.classify_measured(input, Flags::NONE);
     println!("  one call: {} fuel, {} KiB, {:?}", stats.fuel, stats.memory_bytes >> 10, result.map(|o| o.verdict));
     measure("  one call, 500 bytes", 5_000, || drop(std::hint::black_box(plugin.classify(input, Flags::NONE))));

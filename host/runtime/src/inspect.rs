@@ -106,7 +106,7 @@ pub(crate) fn recognise(wasm: &[u8]) -> Result<(), LoadError> {
 }
 
 fn malformed(e: wasmparser::Error) -> LoadError {
-    LoadError::Malformed { offset: e.offset() as u64, reason: e.message().to_string() }
+    LoadError::Malformed { offset: e.offset(), reason: e.message().to_string() }
 }
 
 fn at_most(what: &'static str, count: u64, limit: u64) -> Result<(), LoadError> {
@@ -175,7 +175,7 @@ impl Scan {
             Payload::StartSection { func, .. } => self.start = Some(func),
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
-                at_most("bytes in one function", (range.end - range.start) as u64, MAX_FUNCTION_BYTES)?;
+                at_most("bytes in one function", range.end - range.start, MAX_FUNCTION_BYTES)?;
                 let mut locals = 0u64;
                 for group in body.get_locals_reader().map_err(malformed)? {
                     locals += u64::from(group.map_err(malformed)?.0);

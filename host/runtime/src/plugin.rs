@@ -70,7 +70,8 @@ pub(crate) struct Inner {
 struct Answer {
     result: i64,
     shown: usize,
-    capped: bool,
+    /// The most bytes it is ever shown.
+    max_bytes: usize,
 }
 
 impl Plugin {
@@ -101,7 +102,7 @@ impl Plugin {
     /// Asks the plugin for the verdict of a connection's first bytes.
     ///
     /// A plugin whose manifest gives `max_bytes` is shown at most that many, and with that many it is told that its
-    /// buffer is full; need-more is then turned into reject. Otherwise need-more is handed on even under flags: see
+    /// buffer is full; need-more is then turned into reject, and before that it is never made to wait for more. Otherwise need-more is handed on even under flags: see
     /// [`Verdict::settled`].
     ///
     /// # Errors
@@ -224,7 +225,7 @@ impl Inner {
         let shown = bytes.get(..max_bytes).unwrap_or(bytes);
         let len = live.write(store, &self.exports, shown).await?;
         let result = live.call(store, &self.exports.classify, (len, flags.bits() as i32)).await?;
-        Ok(Answer { result, shown: shown.len(), capped })
+        Ok(Answer { result, shown: shown.len(), max_bytes })
     }
 }
 
@@ -245,8 +246,8 @@ fn outcome(answer: &Answer, state: &mut CallState, logs: &[crate::LogLine]) -> R
     let verdict = match tag {
         0 => Verdict::Reject,
         1 => Verdict::Match,
-        2 if answer.capped => Verdict::Reject,
-        2 => Verdict::NeedMore((argument as usize).max(answer.shown.saturating_add(1))),
+        2 if answer.shown >= answer.max_bytes => Verdict::Reject,
+        2 => Verdict::NeedMore((argument as usize).min(answer.max_bytes).max(answer.shown.saturating_add(1))),
         tag => return Err(ContractError::UnknownTag { tag }.into()),
     };
     let facts = if verdict == Verdict::Match { std::mem::take(&mut state.facts) } else { Vec::new() };
@@ -271,11 +272,11 @@ mod tests {
         }
         let mut state = CallState::new(1 << 16);
         for result in numbers {
-            for shown in [0, 5, usize::MAX] {
-                let answer = Answer { result, shown, capped: false };
+            for shown in [0, 5, usize::MAX - 1] {
+                let answer = Answer { result, shown, max_bytes: usize::MAX };
                 match outcome(&answer, &mut state, &[]) {
                     Ok(Outcome { verdict: Verdict::NeedMore(total), .. }) => {
-                        assert!(total > shown || shown == usize::MAX);
+                        assert!(total > shown);
                         assert_eq!((result as u64) >> 32, 2);
                     }
                     Ok(_) => assert!((result as u64) >> 32 < 2),

@@ -10,9 +10,9 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload};
 use super::{at_most, malformed};
 use crate::error::LoadError;
 
-/// Units one module may have: 2.5 s at worst, and as much again for the faster compilation of what runs once. A Go
+/// Units one module may have: 1.5 s at worst on an idle machine, and as much again for the faster compilation of what runs once. A Go
 /// program has 285,000, a detector in Rust or C some thousands.
-const MAX_COST: u64 = 2_500_000;
+const MAX_COST: u64 = 1_500_000;
 
 /// Refuses a module that would keep the compiler busy for too long.
 pub(crate) fn check_compile_cost(wasm: &[u8]) -> Result<(), LoadError> {

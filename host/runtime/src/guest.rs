@@ -53,6 +53,8 @@ struct Deadline {
     after_first: Duration,
     /// This thread's CPU time at the first look.
     first: Option<Duration>,
+    /// Looks since then.
+    looks: u32,
 }
 
 /// Ends a call from within an import; found again in the error the call returns.
@@ -81,7 +83,7 @@ impl CallState {
             logs_dropped: 0,
             failure: None,
             wasi: None,
-            deadline: Deadline { after_first: Duration::ZERO, first: None },
+            deadline: Deadline { after_first: Duration::ZERO, first: None, looks: 0 },
         }
     }
 
@@ -92,6 +94,16 @@ impl CallState {
         } else {
             self.logs_dropped += 1;
         }
+    }
+
+    /// What the plugin said before it failed: its `portsplit.fail` message, else what it wrote through WASI.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        let output = || {
+            let output = self.wasi.as_ref()?.output();
+            let start = output.len().saturating_sub(MAX_TEXT_BYTES);
+            output.get(start..).filter(|tail| !tail.is_empty()).map(|tail| printable(tail.trim_ascii()))
+        };
+        self.failure.take().or_else(output)
     }
 
     /// Moves what was written to WASI's standard output and error into the log, line by line.
@@ -109,7 +121,7 @@ pub(crate) fn arm(store: &mut wasmtime::Store<CallState>, fuel: u64, deadline: D
     store.limiter(|state| &mut state.limits);
     store.set_fuel(fuel)?;
     store.data_mut().deadline =
-        Deadline { after_first: deadline.saturating_sub(TICK * FIRST_TICKS as u32), first: None };
+        Deadline { after_first: deadline.saturating_sub(TICK * FIRST_TICKS as u32), first: None, looks: 0 };
     store.set_epoch_deadline(FIRST_TICKS);
     store.epoch_deadline_callback(at_deadline);
     Ok(())
@@ -118,15 +130,18 @@ pub(crate) fn arm(store: &mut wasmtime::Store<CallState>, fuel: u64, deadline: D
 /// Decides, each tick from the second on, whether the plugin may go on.
 ///
 /// What counts is the CPU time of this thread, not the clock on the wall: a call that the kernel sets aside for another
-/// process must not end differently from one that it does not.
+/// process must not end differently from one that it does not. On a virtual machine CPU time also passes while the host
+/// runs somebody else, so the plugin must have been seen at as many ticks, too.
 fn at_deadline(mut store: StoreContextMut<'_, CallState>) -> wasmtime::Result<UpdateDeadline> {
     let now = thread_cpu_time();
     let deadline = &mut store.data_mut().deadline;
-    let first = *deadline.first.get_or_insert(now);
-    if now.saturating_sub(first) >= deadline.after_first && now != first {
-        return Ok(UpdateDeadline::Interrupt);
-    }
-    Ok(UpdateDeadline::Continue(1))
+    let Some(first) = deadline.first else {
+        deadline.first = Some(now);
+        return Ok(UpdateDeadline::Continue(1));
+    };
+    deadline.looks += 1;
+    let spent = now.saturating_sub(first) >= deadline.after_first && TICK * deadline.looks >= deadline.after_first;
+    Ok(if spent { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
 }
 
 fn thread_cpu_time() -> Duration {

@@ -5,17 +5,19 @@
 //! functions and on the size of one function are checked before the compiler sees a byte.
 
 mod abi;
+mod cost;
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, ExternalKind, FuncType, Parser, Payload, TypeRef};
 
+pub(crate) use self::cost::check_compile_cost;
 use crate::error::LoadError;
 use crate::manifest::{Manifest, ManifestError, SECTION};
 
-/// Functions one module may define. Go's runtime has about 3,000; 20,000 small ones compile in about a second.
-const MAX_FUNCTIONS: u64 = 20_000;
+/// Functions one module may define. Go's runtime has about 2,000; 10,000 small ones compile in about a second.
+const MAX_FUNCTIONS: u64 = 10_000;
 
 /// Bytes one function may have. Compilers emit at most some tens of KiB, and compile time grows faster than this.
 const MAX_FUNCTION_BYTES: u64 = 256 << 10;
@@ -26,8 +28,8 @@ const MAX_LOCALS: u64 = 4_000;
 /// Elements a table may start with and grow to: all functions of a Go program are in one.
 pub(crate) const MAX_TABLE_ELEMENTS: u64 = 20_000;
 
-/// Data segments, globals and elements sections of one module.
-const MAX_SEGMENTS: u64 = 20_000;
+/// Data segments, globals and element segments of one module. Go's linker makes 21,000 data segments.
+const MAX_SEGMENTS: u64 = 60_000;
 
 /// What can be known about a module by reading it.
 #[derive(Clone, Debug)]
@@ -104,7 +106,7 @@ pub(crate) fn recognise(wasm: &[u8]) -> Result<(), LoadError> {
 }
 
 fn malformed(e: wasmparser::Error) -> LoadError {
-    LoadError::Malformed { offset: e.offset() as u64, reason: e.message().to_string() }
+    LoadError::Malformed { offset: e.offset(), reason: e.message().to_string() }
 }
 
 fn at_most(what: &'static str, count: u64, limit: u64) -> Result<(), LoadError> {
@@ -173,7 +175,7 @@ impl Scan {
             Payload::StartSection { func, .. } => self.start = Some(func),
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
-                at_most("bytes in one function", (range.end - range.start) as u64, MAX_FUNCTION_BYTES)?;
+                at_most("bytes in one function", range.end - range.start, MAX_FUNCTION_BYTES)?;
                 let mut locals = 0u64;
                 for group in body.get_locals_reader().map_err(malformed)? {
                     locals += u64::from(group.map_err(malformed)?.0);

@@ -83,7 +83,7 @@ fn copy_without(wasm: &[u8], drop: impl Fn(&str) -> bool) -> Result<Vec<u8>, Loa
 }
 
 fn malformed(e: wasmparser::Error) -> LoadError {
-    LoadError::Malformed { offset: e.offset() as u64, reason: e.message().to_string() }
+    LoadError::Malformed { offset: e.offset(), reason: e.message().to_string() }
 }
 
 fn append_custom(out: &mut Vec<u8>, name: &str, data: &[u8]) {

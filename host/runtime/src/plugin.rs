@@ -70,7 +70,8 @@ pub(crate) struct Inner {
 struct Answer {
     result: i64,
     shown: usize,
-    capped: bool,
+    /// The most bytes it is ever shown.
+    max_bytes: usize,
 }
 
 impl Plugin {
@@ -101,7 +102,7 @@ impl Plugin {
     /// Asks the plugin for the verdict of a connection's first bytes.
     ///
     /// A plugin whose manifest gives `max_bytes` is shown at most that many, and with that many it is told that its
-    /// buffer is full; need-more is then turned into reject. Otherwise need-more is handed on even under flags: see
+    /// buffer is full; need-more is then turned into reject, and before that it is never made to wait for more. Otherwise need-more is handed on even under flags: see
     /// [`Verdict::settled`].
     ///
     /// # Errors
@@ -125,6 +126,28 @@ impl Plugin {
         (result, stats)
     }
 
+    /// Makes one instance and drops it, to find out at load what would fail in every call.
+    pub(crate) fn try_out(&self) -> Result<(), CallError> {
+        let inner = &*self.inner;
+        let start = Instant::now();
+        loop {
+            let _running = inner.shared.ticker.running();
+            let mut store = Store::new(&inner.set.engine, CallState::new(inner.options.memory_bytes));
+            let error = match block_once(inner.start(&mut store)) {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(Failed::Init(error))) => error,
+                Some(Err(Failed::Call(error))) => {
+                    prepare::call_error(&error, store.data_mut().last_words(), INIT_FUEL, INIT_DEADLINE)
+                }
+                None => return Ok(()),
+            };
+            if error != CallError::Busy || start.elapsed() >= PATIENCE {
+                return Err(error);
+            }
+            std::thread::yield_now();
+        }
+    }
+
     fn call(&self, bytes: &[u8], flags: Flags) -> (Result<Outcome, CallError>, CallStats) {
         let inner = &*self.inner;
         let _running = inner.shared.ticker.running();
@@ -142,7 +165,7 @@ impl Plugin {
         let result = match answered {
             Ok(answer) => outcome(&answer, state, &logs),
             Err(Failed::Call(error)) => {
-                Err(prepare::call_error(&error, state.failure.take(), inner.options.fuel, deadline))
+                Err(prepare::call_error(&error, state.last_words(), inner.options.fuel, deadline))
             }
             Err(Failed::Init(error)) => Err(error),
         };
@@ -170,7 +193,8 @@ impl From<wasmtime::Error> for Failed {
 }
 
 impl Inner {
-    async fn answer(&self, store: &mut Store<CallState>, bytes: &[u8], flags: Flags) -> Result<Answer, Failed> {
+    /// Makes an instance that is ready to classify.
+    async fn start(&self, store: &mut Store<CallState>) -> Result<Live, Failed> {
         let repeats = self.info.preparation == Preparation::EveryCall;
         let deadline = self.options.deadline_or_default();
         let (fuel, limit) = if repeats { (INIT_FUEL, INIT_DEADLINE) } else { (self.options.fuel, deadline) };
@@ -190,13 +214,18 @@ impl Inner {
             state.logs.clear();
             arm(store, self.options.fuel, deadline)?;
         }
+        Ok(live)
+    }
+
+    async fn answer(&self, store: &mut Store<CallState>, bytes: &[u8], flags: Flags) -> Result<Answer, Failed> {
+        let live = self.start(store).await?;
         let max_bytes = self.info.module.manifest.as_ref().and_then(|m| m.max_bytes).map_or(usize::MAX, |n| n as usize);
         let capped = bytes.len() >= max_bytes;
         let flags = if capped { flags | Flags::BUFFER_FULL } else { flags };
         let shown = bytes.get(..max_bytes).unwrap_or(bytes);
         let len = live.write(store, &self.exports, shown).await?;
         let result = live.call(store, &self.exports.classify, (len, flags.bits() as i32)).await?;
-        Ok(Answer { result, shown: shown.len(), capped })
+        Ok(Answer { result, shown: shown.len(), max_bytes })
     }
 }
 
@@ -217,8 +246,8 @@ fn outcome(answer: &Answer, state: &mut CallState, logs: &[crate::LogLine]) -> R
     let verdict = match tag {
         0 => Verdict::Reject,
         1 => Verdict::Match,
-        2 if answer.capped => Verdict::Reject,
-        2 => Verdict::NeedMore((argument as usize).max(answer.shown.saturating_add(1))),
+        2 if answer.shown >= answer.max_bytes => Verdict::Reject,
+        2 => Verdict::NeedMore((argument as usize).min(answer.max_bytes).max(answer.shown.saturating_add(1))),
         tag => return Err(ContractError::UnknownTag { tag }.into()),
     };
     let facts = if verdict == Verdict::Match { std::mem::take(&mut state.facts) } else { Vec::new() };
@@ -243,11 +272,11 @@ mod tests {
         }
         let mut state = CallState::new(1 << 16);
         for result in numbers {
-            for shown in [0, 5, usize::MAX] {
-                let answer = Answer { result, shown, capped: false };
+            for shown in [0, 5, usize::MAX - 1] {
+                let answer = Answer { result, shown, max_bytes: usize::MAX };
                 match outcome(&answer, &mut state, &[]) {
                     Ok(Outcome { verdict: Verdict::NeedMore(total), .. }) => {
-                        assert!(total > shown || shown == usize::MAX);
+                        assert!(total > shown);
                         assert_eq!((result as u64) >> 32, 2);
                     }
                     Ok(_) => assert!((result as u64) >> 32 < 2),

@@ -26,7 +26,7 @@ pub(crate) const INIT_FUEL: u64 = 50_000_000;
 pub(crate) const INIT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Data segments a module may have for wizer to add its own.
-const MAX_SEGMENTS_TO_SNAPSHOT: u64 = 10_000;
+const MAX_SEGMENTS_TO_SNAPSHOT: u64 = 60_000;
 
 /// How a plugin's instances get ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +207,7 @@ pub(crate) async fn initialise(
 }
 
 fn init_error(error: &wasmtime::Error, store: &mut Store<CallState>) -> CallError {
-    call_error(error, store.data_mut().failure.take(), INIT_FUEL, INIT_DEADLINE)
+    call_error(error, store.data_mut().last_words(), INIT_FUEL, INIT_DEADLINE)
 }
 
 /// Prepares `wasm` with `set`, an engine that is used for nothing else.

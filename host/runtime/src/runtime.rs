@@ -13,7 +13,7 @@ use wasmtime::Module;
 use crate::cache::Cache;
 use crate::engine::{EngineSet, pool_class};
 use crate::error::LoadError;
-use crate::inspect::{ModuleInfo, inspect};
+use crate::inspect::{ModuleInfo, check_compile_cost, inspect};
 use crate::log_gate::LogGate;
 use crate::options::{PluginOptions, RuntimeOptions};
 use crate::plugin::{Inner, Plugin, PluginInfo};
@@ -113,7 +113,9 @@ impl Runtime {
             module,
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Plugin::new(Inner { pre, exports, options: options.clone(), config, info, gate, set, shared }))
+        let plugin = Plugin::new(Inner { pre, exports, options: options.clone(), config, info, gate, set, shared });
+        plugin.try_out().map_err(|cause| LoadError::Init { stage: "instantiation", cause })?;
+        Ok(plugin)
     }
 
     fn compile(
@@ -137,6 +139,7 @@ impl Runtime {
                 logs: Vec::new(),
             });
         }
+        check_compile_cost(wasm)?;
         let prepared = if info.has_init || config.is_some() {
             prepare(&*self.shared.preparing_set()?, &self.shared.ticker, wasm, info, config, options)?
         } else {

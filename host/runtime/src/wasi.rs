@@ -22,7 +22,7 @@ pub(crate) struct Wasi {
     output: MemoryOutputPipe,
 }
 
-/// The only moment there is: the epoch.
+/// The only moment there is: one second after zero, because Go takes zero for a broken clock.
 struct Standstill;
 
 impl HostWallClock for Standstill {
@@ -31,7 +31,7 @@ impl HostWallClock for Standstill {
     }
 
     fn now(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
+        std::time::Duration::from_secs(1)
     }
 }
 
@@ -41,7 +41,7 @@ impl HostMonotonicClock for Standstill {
     }
 
     fn now(&self) -> u64 {
-        0
+        1_000_000_000
     }
 }
 

@@ -309,6 +309,9 @@ fn a_manifest_limits_what_the_plugin_is_shown() {
     assert_eq!((plugin.name(), plugin.manifest().unwrap().max_bytes), ("short", Some(3)));
     let at = |n: usize| plugin.classify(&b"abcdef"[..n], Flags::NONE).unwrap();
     assert_eq!((at(2).verdict, at(2).argument), (Verdict::NeedMore(3), 0));
+    let eager = portsplit_runtime::pack(&wasm(&with_body("(i64.const 0x2_0000_0063)")), manifest).unwrap();
+    let eager = runtime().load(&eager, &PluginOptions::default()).unwrap();
+    assert_eq!(eager.classify(b"a", Flags::NONE).unwrap().verdict, Verdict::NeedMore(3), "asked for 99");
     for n in 3..6 {
         assert_eq!((at(n).verdict, at(n).argument), (Verdict::Reject, Flags::BUFFER_FULL.bits() << 8));
     }

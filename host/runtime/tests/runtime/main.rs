@@ -5,3 +5,6 @@
 mod support;
 
 mod abi;
+mod cache;
+mod hostile;
+mod isolation;

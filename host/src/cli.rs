@@ -121,8 +121,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(path: Option<&Path>) -> Result<ExitCode, Failure> {
-    let config = Config::load(named(path)?)?;
+    let (config, warnings) = Config::load_with_warnings(named(path)?)?;
     let flush = log::start(config.log);
+    server::log_warnings(&warnings);
     let result = server::run(config);
     drop(flush);
     result?;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use self::pid_file::PidFile;
 use self::worker::{Command, Worker};
-use crate::config::{Address, Config, Identity};
+use crate::config::{Address, Config, Identity, Problem};
 use crate::connection::Plan;
 use crate::limits::Counters;
 use crate::listener::{self, BindError, Bound, SocketFile};
@@ -139,7 +139,10 @@ impl Server {
     }
 
     fn try_reload(&mut self) -> Result<()> {
-        let config = Arc::new(Config::load(&self.config.path)?);
+        let (config, warnings) =
+            Config::load_with_warnings(&self.config.path).map_err(|errors| anyhow::anyhow!(errors.summary()))?;
+        log_warnings(&warnings);
+        let config = Arc::new(config);
         let is_open = |address: &Address| self.listeners.iter().any(|open| open.configured == *address);
         let mut bound = Vec::new();
         for (number, listener) in config.listeners.iter().enumerate() {
@@ -210,6 +213,13 @@ impl Server {
         for worker in &self.workers {
             worker.send(command());
         }
+    }
+}
+
+/// Logs what is allowed in a configuration but hardly meant.
+pub(crate) fn log_warnings(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!("{}", warning.headline());
     }
 }
 

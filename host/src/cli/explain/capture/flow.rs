@@ -173,5 +173,3 @@ impl Assembly {
     }
 }
 
-#[cfg(test)]
-mod tests;

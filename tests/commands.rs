@@ -246,7 +246,7 @@ fn capture(clients: &[(u16, &[u8])]) -> Vec<u8> {
             packet.extend(443_u16.to_be_bytes());
             packet.extend(number.to_be_bytes());
             packet.extend([0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-            packet.extend(*payload);
+            packet.extend(payload);
             file.extend([0; 8]);
             file.extend(u32::from(length).to_le_bytes());
             file.extend(u32::from(length).to_le_bytes());

@@ -4,7 +4,9 @@ mod files;
 
 use proptest::prelude::*;
 
-use self::files::{ACK, CLIENT, FIN, Packet, SERVER, SYN, ethernet, linux_cooked, linux_cooked_2, loopback, pcap, pcapng};
+use self::files::{
+    ACK, CLIENT, FIN, Packet, SERVER, SYN, ethernet, linux_cooked, linux_cooked_2, loopback, pcap, pcapng,
+};
 use super::*;
 
 const MOST: usize = 64;
@@ -35,11 +37,7 @@ fn server(number: u32, payload: &[u8]) -> Packet<'_> {
 
 /// The handshake of a client whose first byte has number 1000.
 fn handshake() -> [Packet<'static>; 3] {
-    [
-        Packet { flags: SYN, ..client(999, b"") },
-        Packet { flags: SYN | ACK, ..server(4_999, b"") },
-        client(1_000, b""),
-    ]
+    [Packet { flags: SYN, ..client(999, b"") }, Packet { flags: SYN | ACK, ..server(4_999, b"") }, client(1_000, b"")]
 }
 
 fn after_handshake<'a>(packets: &[Packet<'a>]) -> Flow {
@@ -180,7 +178,11 @@ fn packets_without_tcp_are_counted() {
 #[test]
 fn every_kind_of_network_that_is_known_is_read() {
     let ip = client(1_000, b"hello").ip();
-    let v6 = Packet { from: "[2001:db8::1]:50000".parse().unwrap(), to: "[::1]:443".parse().unwrap(), ..client(1, b"hello") };
+    let v6 = Packet {
+        from: "[2001:db8::1]:50000".parse().unwrap(),
+        to: "[::1]:443".parse().unwrap(),
+        ..client(1, b"hello")
+    };
     let mut tagged = ethernet(&ip);
     tagged.splice(12..12, [0x81, 0, 0, 7]);
     for (link, frame) in [

@@ -7,7 +7,7 @@ use super::*;
 use crate::cli::explain::{capture, json, sides};
 use crate::decision::End;
 use crate::matcher::{Answer, Classifier};
-use crate::router::{Router, Rule};
+use crate::router::Rule;
 
 const FILE: &str = r#"
 listen = ["127.0.0.1:4430", "[::1]:4430"]
@@ -116,6 +116,10 @@ impl Classifier for Talker {
     fn classify(&self, _: &[u8], _: Option<End>) -> Answer {
         Answer::Match(vec![Fact { name: "sni".into(), value: "a\x1b]0;b\u{9b}ü".into() }])
     }
+
+    fn name(&self) -> &str {
+        "talker"
+    }
 }
 
 #[test]
@@ -127,8 +131,8 @@ fn facts_are_escaped() {
     let account = Account::new(&router, b"x", 64);
     assert_eq!(
         rows(&config, &side, &account),
-        "service  verdict  known at  because of  facts\n\
-         ssh      match    1 byte    plugin      sni=a\\x1b]0;b\\xc2\\x9b\\xc3\\xbc\n"
+        "service  verdict  known at  because of       facts\n\
+         ssh      match    1 byte    plugin 'talker'  sni=a\\x1b]0;b\\xc2\\x9b\\xc3\\xbc\n"
     );
 }
 

@@ -33,6 +33,11 @@ pub enum Matcher {
 pub trait Classifier: fmt::Debug + Send + Sync {
     /// Judges `flight`; `end` says why no byte will follow, if so.
     fn classify(&self, flight: &[u8], end: Option<End>) -> Answer;
+
+    /// Returns its name, for people.
+    fn name(&self) -> &str {
+        "plugin"
+    }
 }
 
 /// A classifier's answer.

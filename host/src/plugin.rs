@@ -64,6 +64,10 @@ impl Guest {
 }
 
 impl Classifier for Guest {
+    fn name(&self) -> &str {
+        self.plugin.name()
+    }
+
     fn classify(&self, flight: &[u8], end: Option<End>) -> Answer {
         let flags = match end {
             None => Flags::NONE,

@@ -67,6 +67,11 @@ impl Router {
         &self.rules
     }
 
+    /// Returns the classifier that a matcher's slot stands for.
+    pub fn classifier(&self, slot: usize) -> Option<&dyn Classifier> {
+        self.classifiers.get(slot).map(|classifier| &**classifier)
+    }
+
     /// Decides about `flight`, all bytes of the first flight so far, or returns `None` if it needs more.
     ///
     /// `deciding` starts as its default and goes from call to call; `flight` only ever grows.

@@ -23,7 +23,8 @@ use self::capture::Capture;
 use self::input::{Bytes, Cuts};
 use super::describe::{count, printable};
 use super::{EXIT_FAILED, Failure, named, print, print_json, say};
-use crate::config::{Address, Config, Listener};
+use crate::config::{Address, Config, Listener, Log, LogFormat};
+use crate::log;
 use crate::router::Router;
 
 const EXAMPLES: &str = "\
@@ -56,7 +57,7 @@ pub(super) struct Args {
     #[arg(long)]
     byte_by_byte: bool,
     /// Show this connection of a capture in detail, counted from 1.
-    #[arg(long, value_name = "NUMBER", requires = "pcap")]
+    #[arg(long, value_name = "NUMBER")]
     flow: Option<usize>,
     /// Print the result as JSON.
     #[arg(long)]
@@ -108,7 +109,12 @@ impl Subject {
 }
 
 pub(super) fn run(path: Option<&Path>, args: &Args) -> Result<ExitCode, Failure> {
+    if args.flow.is_some() && args.source.pcap.is_none() {
+        return Err(Failure::Usage("`--flow` is a connection of a capture; name the capture with `--pcap`".to_owned()));
+    }
     let config = Config::load(named(path)?)?;
+    // A plugin that fails says why in the log.
+    let _flush = log::start(Log { level: Some(tracing::Level::WARN), format: LogFormat::Text });
     let sides = sides(&config, args.listener.as_deref())?;
     let most = config.max_first_flight_bytes;
     let bytes = match &args.source {

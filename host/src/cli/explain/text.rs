@@ -8,6 +8,7 @@ use crate::cli::table::Table;
 use crate::config::{Config, escape};
 use crate::decision::{Decision, End, Outcome, Reason, Verdict};
 use crate::matcher::{Fact, Matcher};
+use crate::router::Router;
 
 /// Bytes of a first flight that are shown.
 const SHOWN_BYTES: usize = 64;
@@ -129,7 +130,7 @@ fn rows(config: &Config, side: &Side<'_>, account: &Account) -> String {
             who(config, Outcome::Service(row.service)),
             word(row.verdict).to_owned(),
             known_at,
-            because(row, &rule.matchers),
+            because(side.router, row, &rule.matchers),
             facts.join(" "),
         ]);
     }
@@ -139,8 +140,9 @@ fn rows(config: &Config, side: &Side<'_>, account: &Account) -> String {
     table.render()
 }
 
-fn because(row: &Row, matchers: &[Matcher]) -> String {
-    let named: Vec<String> = row.matchers.iter().filter_map(|at| matchers.get(*at)).map(matcher).collect();
+fn because(router: &Router, row: &Row, matchers: &[Matcher]) -> String {
+    let of_row = row.matchers.iter().filter_map(|at| matchers.get(*at));
+    let named: Vec<String> = of_row.map(|matcher| shown_matcher(router, matcher)).collect();
     let shown = named.iter().take(SHOWN_MATCHERS).cloned().collect::<Vec<String>>().join(", ");
     match named.len().saturating_sub(SHOWN_MATCHERS) {
         0 => shown,
@@ -148,11 +150,14 @@ fn because(row: &Row, matchers: &[Matcher]) -> String {
     }
 }
 
-fn matcher(matcher: &Matcher) -> String {
+fn shown_matcher(router: &Router, matcher: &Matcher) -> String {
     match matcher {
         Matcher::Prefix(prefix) => format!("prefix '{}'", excerpt(prefix.bytes(), SHOWN_VALUE_BYTES)),
         Matcher::Regex(regex) => format!("regex '{}'", shortened(&printable(regex.pattern()), SHOWN_VALUE_BYTES)),
-        Matcher::Classifier { .. } => "plugin".to_owned(),
+        Matcher::Classifier { slot, .. } => {
+            let name = router.classifier(*slot).map(|classifier| printable(classifier.name())).unwrap_or_default();
+            format!("plugin '{name}'")
+        }
     }
 }
 

@@ -172,6 +172,3 @@ impl Assembly {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -30,11 +30,9 @@ pub fn fact(key: []const u8, value: []const u8) void {
     _ = host.fact(key.ptr, key.len, value.ptr, value.len);
 }
 
-pub const Level = enum(u32) { err, warn, info, debug, trace };
-
-/// Writes a line to the host's log, which limits how many it takes.
-pub fn log(level: Level, text: []const u8) void {
-    host.log(@intFromEnum(level), text.ptr, text.len);
+/// Writes a line to the host's log, which limits how many it takes. Levels: 0 error, 1 warn, 2 info, 3 debug, 4 trace.
+pub fn log(level: u32, text: []const u8) void {
+    host.log(level, text.ptr, text.len);
 }
 
 /// Why a parser stopped before it knew that the bytes match.

@@ -97,6 +97,8 @@ pub(crate) struct Rules {
     pub(crate) unmatched: usize,
     /// Classifiers that are asked before the three protocols.
     pub(crate) plugins: Vec<PathBuf>,
+    /// All connections are to be HTTP instead of each protocol in turn.
+    pub(crate) http_only: bool,
 }
 
 impl Rules {

@@ -54,12 +54,12 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
         let (from, to) = (LABEL_WIDTH as f64 + scale(least), LABEL_WIDTH as f64 + scale(most));
         let digits = metric.digits;
         let compared = against_haproxy(section, row, number);
-        let _ = write!(
+        let _ = writeln!(
             body,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect class=\"{name}\" x=\"{LABEL_WIDTH}\" y=\"{top}\" width=\"{:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
              <path class=\"w\" d=\"M{from:.1} {middle}H{to:.1}\"/>\
-             <text class=\"s\" x=\"{}\" y=\"{}\">{median:.digits$}{compared}</text>\n",
+             <text class=\"s\" x=\"{}\" y=\"{}\">{median:.digits$}{compared}</text>",
             LABEL_WIDTH - 8,
             top + 13,
             escaped(&label),

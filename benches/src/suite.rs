@@ -172,12 +172,12 @@ impl Stage<'_> {
         rules: impl FnOnce(&mut Rules),
     ) -> io::Result<Setup> {
         let backend = Backend::start()?;
-        let mut with = Rules { backend: backend.targets, unmatched: 0, plugins: Vec::new() };
+        let mut with = Rules { backend: backend.targets, unmatched: 0, plugins: Vec::new(), http_only: false };
         rules(&mut with);
         self.started += 1;
         let label = format!("{}-{}", program.kind.name(), self.started);
         let peer = Peer::start(program, &with, &self.folder, &label)?;
-        let http_only = with.unmatched > 0;
+        let http_only = with.http_only;
         let mut setup = Setup { peer, variant: variant.to_owned(), _held: None, _backend: backend, http_only };
         let warm_up = setup.job(load::Kind::Short, CLIENTS.min(8), WARM_UP_TIME);
         setup.run(&Job { limit: WARM_UP, ..warm_up })?;

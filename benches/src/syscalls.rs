@@ -57,7 +57,7 @@ type Counts = BTreeMap<String, (f64, f64)>;
 /// Returns calls and failed calls per connection by name, and the errors that clients had.
 fn count(program: &Program, folder: &Path) -> io::Result<(Counts, u64)> {
     let backend = Backend::start()?;
-    let rules = Rules { backend: backend.targets, unmatched: 0, plugins: Vec::new() };
+    let rules = Rules { backend: backend.targets, unmatched: 0, plugins: Vec::new(), http_only: false };
     let peer = Peer::start(program, &rules, folder, program.kind.name())?;
     let Some(id) = peer.id() else { return Ok((Counts::new(), 0)) };
     let job = |limit| Job {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{CLIENTS, Measured, Metric, Section, Setup, Stage};
 use crate::load::Kind as LoadKind;
-use crate::peer::{Kind, Peer, Rules};
+use crate::peer::{Kind, Rules};
 use crate::usage;
 
 /// Connections that bulk goes over at once.
@@ -160,26 +160,23 @@ pub(super) fn idle(stage: &mut Stage<'_>) -> io::Result<Section> {
 
 pub(super) fn plugins(stage: &mut Stage<'_>) -> io::Result<Section> {
     let title = "Plugins";
-    let text = "Short connections that ten plugins are asked about before the prefixes.";
+    let text = "Short connections, all HTTP, that ten plugins are asked about and reject before a prefix matches. They \
+        are copies of the plugins there are, each a plugin of its own to portsplit.";
     let empty = |notes| Section { title, text, metrics: SHORT, rows: Vec::new(), notes };
-    let mut files: Vec<PathBuf> = match fs::read_dir(&stage.options.plugins) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+    let files = match plugin_files(stage) {
+        Ok(files) => files,
         Err(error) => {
             return Ok(empty(vec![format!("skipped: no plugins in {}: {error}", stage.options.plugins.display())]));
         }
     };
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "wasm"));
-    files.sort();
-    files.truncate(PLUGINS);
-    let files: Vec<PathBuf> = files.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
-    if files.is_empty() {
-        return Ok(empty(vec![format!("skipped: no plugins in {}", stage.options.plugins.display())]));
-    }
     let mut setups = Vec::new();
-    for program in stage.programs(|kind| kind == Kind::Portsplit) {
-        setups.push(stage.set_up(&program, "prefixes only", 0, |_| {})?);
-        let count = files.len();
-        match stage.set_up(&program, &format!("{count} plugins first"), 0, |rules| rules.plugins = files.clone()) {
+    if let Some(program) = stage.programs(|kind| kind == Kind::Portsplit).first() {
+        setups.push(stage.set_up(program, "prefixes only", 0, |rules| rules.http_only = true)?);
+        let with_plugins = |rules: &mut Rules| {
+            rules.http_only = true;
+            rules.plugins = files;
+        };
+        match stage.set_up(program, &format!("{PLUGINS} plugins first"), 0, with_plugins) {
             Ok(setup) => setups.push(setup),
             Err(error) => return Ok(empty(vec![format!("skipped: this binary takes no plugins: {error}")])),
         }
@@ -187,6 +184,28 @@ pub(super) fn plugins(stage: &mut Stage<'_>) -> io::Result<Section> {
     let time = stage.options.time;
     let rows = stage.rounds(title, &mut setups, SHORT.len(), |setup| short_figures(setup, LoadKind::Short, time))?;
     Ok(Section { title, text, metrics: SHORT, rows, notes: Vec::new() })
+}
+
+/// Copies the plugins there are, in turn, until there are ten files with names of their own.
+fn plugin_files(stage: &Stage<'_>) -> io::Result<Vec<PathBuf>> {
+    let mut there: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(&stage.options.plugins)? {
+        let file = entry?.path();
+        // A plugin that knows HTTP would match what the others and the prefixes are to be asked about.
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.ends_with(".wasm") && !name.contains("http") {
+            there.push(file);
+        }
+    }
+    there.sort();
+    let mut copies = Vec::new();
+    for (number, file) in there.iter().cycle().take(PLUGINS).enumerate() {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let copy = stage.folder.join(format!("{number}-{name}"));
+        fs::copy(file, &copy)?;
+        copies.push(copy);
+    }
+    if copies.is_empty() { Err(io::Error::other("no .wasm file")) } else { Ok(copies) }
 }
 
 pub(super) fn services(stage: &mut Stage<'_>) -> io::Result<Section> {
@@ -198,27 +217,25 @@ pub(super) fn services(stage: &mut Stage<'_>) -> io::Result<Section> {
         plain("memory, MiB", 1),
     ];
     let title = "Growth with services";
-    let text = "Short connections, with services in front whose prefixes do not match; the last ones do. Start-up is \
+    let text = "Short connections, all HTTP, with services in front whose prefixes do not match; the last ones do. Start-up is \
         until the first connection is accepted, a few milliseconds of the benchmark's own included.";
     let counts: &[usize] = if stage.options.short { &[0, 100] } else { &[0, 10, 100, 500] };
     let mut setups = Vec::new();
     for program in stage.programs(Kind::has_rules) {
         for count in counts {
-            setups.push(stage.set_up(&program, &format!("{count} in front"), 0, |rules: &mut Rules| {
+            setups.push(stage.set_up(&program, &format!("{count} in front"), 0, |rules| {
+                rules.http_only = true;
                 rules.unmatched = *count;
             })?);
         }
-    }
-    for setup in &mut setups {
-        setup.http_only = true;
     }
     let time = stage.options.time;
     let rows = stage.rounds(title, &mut setups, METRICS.len(), |setup| {
         let (measured, values) = short_figures(setup, LoadKind::Short, time)?;
         let memory = setup.peer.id().map(usage::memory_kib).transpose()?;
-        let start_up = |peer: &Peer| peer.start_up.as_secs_f64() * 1e3;
+        let start_up = setup.peer.start_up.as_secs_f64() * 1e3;
         let [cpu, rate, _, p99, ..] = values.as_slice() else { return Ok((measured, values)) };
-        let values = vec![*cpu, *rate, *p99, Some(start_up(&setup.peer)), memory.map(|kib| kib / 1024.0)];
+        let values = vec![*cpu, *rate, *p99, Some(start_up), memory.map(|kib| kib / 1024.0)];
         Ok((measured, values))
     })?;
     Ok(Section { title, text, metrics: METRICS, rows, notes: Vec::new() })

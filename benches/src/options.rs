@@ -8,13 +8,14 @@ use crate::peer::{Kind, Program};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-Measures portsplit next to HAProxy and sslh and prints a table in Markdown.
+Measures portsplit next to HAProxy, sslh and nginx and prints a table in Markdown.
 
 Usage: portsplit-bench [OPTIONS]
 
       --binary PATH    portsplit to measure; default: next to this program
       --haproxy PATH   default: haproxy from PATH or /usr/sbin
       --sslh PATH      sslh-select; sslh-ev is looked for beside it; default: from PATH or /usr/sbin
+      --nginx PATH     default: nginx from PATH or /usr/sbin
       --plugins DIR    where the .wasm files of the load `plugins` are; default: plugins/dist
       --rounds N       rounds of each load; default 5
       --seconds S      length of one load; default 2
@@ -63,6 +64,15 @@ pub(crate) struct Options {
     pub(crate) syscalls: bool,
 }
 
+/// Programs that the arguments name.
+#[derive(Debug, Default)]
+struct Named {
+    binary: Option<PathBuf>,
+    haproxy: Option<PathBuf>,
+    sslh: Option<PathBuf>,
+    nginx: Option<PathBuf>,
+}
+
 impl Options {
     /// Reads the arguments and looks for the programs; `None` if help was asked for.
     ///
@@ -80,16 +90,17 @@ impl Options {
             short: false,
             syscalls: false,
         };
-        let (mut binary, mut haproxy, mut sslh) = (None, None, None);
+        let mut named = Named::default();
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
             let mut value = || arguments.next().ok_or(format!("`{name}` needs a value"));
             match name.as_str() {
                 "--help" | "-h" => return Ok(None),
-                "--binary" => binary = Some(PathBuf::from(value()?)),
-                "--haproxy" => haproxy = Some(PathBuf::from(value()?)),
-                "--sslh" => sslh = Some(PathBuf::from(value()?)),
+                "--binary" => named.binary = Some(PathBuf::from(value()?)),
+                "--haproxy" => named.haproxy = Some(PathBuf::from(value()?)),
+                "--sslh" => named.sslh = Some(PathBuf::from(value()?)),
+                "--nginx" => named.nginx = Some(PathBuf::from(value()?)),
                 "--plugins" => options.plugins = PathBuf::from(value()?),
                 "--rounds" => options.rounds = number(&value()?, &name, 1.0, 100.0)? as usize,
                 "--seconds" => options.time = Duration::from_secs_f64(number(&value()?, &name, 0.1, 60.0)?),
@@ -106,16 +117,12 @@ impl Options {
         if options.time == Duration::ZERO {
             options.time = Duration::from_millis(if options.short { 250 } else { 2000 });
         }
-        options.find_programs(binary, haproxy, sslh)?;
+        options.find_programs(named)?;
         Ok(Some(options))
     }
 
-    fn find_programs(
-        &mut self,
-        binary: Option<PathBuf>,
-        haproxy: Option<PathBuf>,
-        sslh: Option<PathBuf>,
-    ) -> Result<(), String> {
+    fn find_programs(&mut self, named: Named) -> Result<(), String> {
+        let Named { binary, haproxy, sslh, nginx } = named;
         let beside = std::env::current_exe().map(|program| program.with_file_name("portsplit")).unwrap_or_default();
         let ev = sslh.as_ref().map(|select| select.with_file_name("sslh-ev"));
         for kind in Kind::ALL {
@@ -125,6 +132,7 @@ impl Options {
                 Kind::Haproxy => haproxy.clone(),
                 Kind::SslhSelect => sslh.clone(),
                 Kind::SslhEv => ev.clone().filter(|path| path.exists()),
+                Kind::Nginx => nginx.clone(),
             };
             let found = match &named {
                 Some(path) => Program::at(kind, path),

@@ -32,10 +32,12 @@ pub(crate) enum Kind {
     Haproxy,
     SslhSelect,
     SslhEv,
+    Nginx,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::Direct, Kind::Portsplit, Kind::Haproxy, Kind::SslhSelect, Kind::SslhEv];
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::Direct, Kind::Portsplit, Kind::Haproxy, Kind::SslhSelect, Kind::SslhEv, Kind::Nginx];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Haproxy => "haproxy",
             Kind::SslhSelect => "sslh-select",
             Kind::SslhEv => "sslh-ev",
+            Kind::Nginx => "nginx",
         }
     }
 
@@ -53,6 +56,11 @@ impl Kind {
             Kind::SslhSelect => 480,
             _ => MAX_CONNECTIONS,
         }
+    }
+
+    /// Tells whether all its connections have to be HTTP: nginx can tell TLS from the rest, and no more.
+    pub(crate) fn only_http(self) -> bool {
+        self == Kind::Nginx
     }
 
     /// Tells whether it takes rules besides the three built-in protocols.
@@ -77,7 +85,7 @@ impl Program {
             return Some(Program { kind, path: PathBuf::new(), version: String::new() });
         }
         let argument = match kind {
-            Kind::Haproxy => "-v",
+            Kind::Haproxy | Kind::Nginx => "-v",
             Kind::SslhSelect | Kind::SslhEv => "-V",
             Kind::Portsplit | Kind::Direct => "--version",
         };
@@ -163,6 +171,10 @@ fn command(program: &Program, rules: &Rules, address: SocketAddr, file: &Path) -
             fs::write(file, haproxy(rules, address))?;
             words.extend(["-db".into(), "-f".into(), file.into()]);
         }
+        Kind::Nginx => {
+            fs::write(file, nginx(rules, address, file))?;
+            words.extend(["-e".into(), "stderr".into(), "-c".into(), file.into()]);
+        }
         Kind::Direct | Kind::SslhSelect | Kind::SslhEv => {
             let address = address.to_string();
             let Targets { ssh, http, tls } = rules.backend;
@@ -228,6 +240,20 @@ fn haproxy(rules: &Rules, address: SocketAddr) -> String {
         let _ = write!(text, "backend {name}\n  server one {target}\n");
     }
     text
+}
+
+/// Writes nginx's configuration: its stream module, which reads the first bytes and tells TLS from the rest.
+fn nginx(rules: &Rules, address: SocketAddr, file: &Path) -> String {
+    let Targets { http, tls, .. } = rules.backend;
+    let pid = file.with_extension("pid");
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+         daemon off;\nworker_processes {THREADS};\nworker_rlimit_nofile 20000;\npid {};\n\
+         events {{ worker_connections 19900; }}\n\
+         stream {{\n  map $ssl_preread_protocol $to {{ \"\" {http}; default {tls}; }}\n\
+         server {{ listen {address} reuseport backlog=4096; ssl_preread on; proxy_timeout 1h; proxy_pass $to; }}\n}}\n",
+        pid.display()
+    )
 }
 
 /// A running backend.

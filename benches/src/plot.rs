@@ -27,6 +27,7 @@ pub(crate) fn svg(run: &Run) -> String {
     // Grey text and middle tones stand out from white and from black.
     let style = "text{font:13px system-ui,sans-serif;fill:#808890}.h{font-weight:600}.s{font-size:11px}\
         .portsplit{fill:#2f8fd8}.haproxy{fill:#c98a2b}.sslh-select{fill:#5fa35f}.sslh-ev{fill:#8f78c8}\
+        .nginx{fill:#b86a8a}\
         .direct{fill:#9aa0a6}.w{stroke:#808890;stroke-width:1.5}";
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" width=\"{WIDTH}\" height=\"{y}\" \

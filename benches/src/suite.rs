@@ -177,7 +177,7 @@ impl Stage<'_> {
         self.started += 1;
         let label = format!("{}-{}", program.kind.name(), self.started);
         let peer = Peer::start(program, &with, &self.folder, &label)?;
-        let http_only = with.http_only;
+        let http_only = with.http_only || program.kind.only_http();
         let mut setup = Setup { peer, variant: variant.to_owned(), _held: None, _backend: backend, http_only };
         let warm_up = setup.job(load::Kind::Short, CLIENTS.min(8), WARM_UP_TIME);
         setup.run(&Job { limit: WARM_UP, ..warm_up })?;

@@ -1,6 +1,7 @@
 //! Counts the system calls of a short connection, with `strace` attached to a running proxy.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use crate::child::{Process, Talking};
 use crate::load::{Job, Kind as LoadKind};
 use crate::options::Options;
 use crate::peer::{Backend, Kind, Peer, Program, Rules};
+use crate::usage;
 
 /// Connections to count over: enough that starting and stopping do not show.
 const CONNECTIONS: usize = 2000;
@@ -66,14 +68,19 @@ fn count(program: &Program, folder: &Path) -> io::Result<(Counts, u64)> {
         clients: CLIENTS,
         time: TRACED_WITHIN,
         limit,
-        http_only: false,
+        http_only: program.kind.only_http(),
     };
     load(&job(200))?;
     let (table, log) = (folder.join("strace.table"), folder.join("strace.log"));
-    let command = ["strace", "-c", "-f", "-p", &id.to_string(), "-o"].map(std::ffi::OsString::from);
-    let tracer = Process::start(&[&command[..], &[table.clone().into()]].concat(), &log)?;
+    let mut command: Vec<OsString> = ["strace", "-c", "-f", "-o"].map(OsString::from).to_vec();
+    command.push(table.clone().into());
+    let ids = usage::tree(id);
+    for id in &ids {
+        command.extend(["-p".into(), id.to_string().into()]);
+    }
+    let tracer = Process::start(&command, &log)?;
     let began = Instant::now();
-    while !fs::read_to_string(&log).unwrap_or_default().contains("attached") {
+    while fs::read_to_string(&log).unwrap_or_default().matches("attached").count() < ids.len() {
         if began.elapsed() > Duration::from_secs(5) {
             let words = fs::read_to_string(&log).unwrap_or_default();
             return Err(io::Error::other(format!("strace does not attach: {words}")));

@@ -71,7 +71,7 @@ pub(crate) fn memory_kib(id: u32) -> io::Result<f64> {
 }
 
 /// Returns a process and everything below it.
-fn tree(id: u32) -> Vec<u32> {
+pub(crate) fn tree(id: u32) -> Vec<u32> {
     let mut all = vec![id];
     let mut at = 0;
     while let Some(id) = all.get(at).copied() {

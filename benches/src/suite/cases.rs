@@ -55,7 +55,8 @@ pub(super) fn short(stage: &mut Stage<'_>, kind: LoadKind) -> io::Result<Section
     let (title, text) = if kind == LoadKind::Short {
         (
             "Short connections, closed by the client",
-            "32 clients: connect, send a first flight (SSH, HTTP and TLS in turn), read an answer of 128 bytes, close.",
+            "32 clients: connect, send a first flight (SSH, HTTP and TLS in turn), read an answer of 128 bytes, close. \
+             nginx gets HTTP only, since it can tell TLS from the rest and no more.",
         )
     } else {
         ("Short connections, aborted by the client", "The same, but the client ends each connection with a reset.")

@@ -120,7 +120,10 @@ impl Assembly {
             // A piece that begins before the first byte: only the rest of it counts.
             Err(_) => (0, segment.payload.get(distance.unsigned_abs()..).unwrap_or_default()),
         };
-        self.sent = self.sent.max(offset + payload.len() + usize::from(segment.cut));
+        // A bare acknowledgement may have the number behind the end of the connection, which is no byte.
+        if !segment.payload.is_empty() || segment.cut {
+            self.sent = self.sent.max(offset + payload.len() + usize::from(segment.cut));
+        }
         if segment.fin && distance.saturating_add_unsigned(segment.payload.len()) >= 0 {
             self.end.get_or_insert(offset + payload.len());
         }
@@ -148,7 +151,7 @@ impl Assembly {
             client: self.client,
             server: self.server,
             from_start: self.from_start,
-            incomplete: self.sent.min(most) > self.flight.len(),
+            incomplete: self.sent.max(self.end.unwrap_or(0)).min(most) > self.flight.len(),
             half_closed: self.end == Some(self.flight.len()),
             flight: self.flight,
             server_spoke_after: self.server_spoke_after,

@@ -130,6 +130,13 @@ fn a_half_close_is_told_only_after_all_bytes() {
 }
 
 #[test]
+fn an_acknowledgement_after_a_half_close_is_no_missing_byte() {
+    let fin = Packet { flags: FIN | ACK, ..client(1_000, b"ab") };
+    let flow = after_handshake(&[fin, server(5_000, b"bye"), client(1_003, b"")]);
+    assert_eq!((flow.half_closed, flow.incomplete, flow.flight.as_slice()), (true, false, &b"ab"[..]));
+}
+
+#[test]
 fn bytes_sent_with_the_opening_packet_count() {
     let flow = only(&[Packet { flags: SYN, ..client(999, b"ab") }, client(1_002, b"cd")]);
     assert_eq!(flow.flight, b"abcd");

@@ -176,7 +176,7 @@ async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, confi
     let local = local.and_then(connect::internet_address).map(|address| address.to_string());
     let peer = record.peer.to_string();
     let context = ExecContext {
-        service: &record.service().to_owned(),
+        service: record.service(),
         peer: &peer,
         local: local.as_deref().unwrap_or(&record.plan.listener),
     };

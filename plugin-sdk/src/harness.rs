@@ -1,0 +1,17 @@
+//! Tests for plugins, in any language.
+mod cases;
+mod feed;
+mod judgement;
+mod plugin;
+mod reuse;
+mod text;
+mod trace;
+
+pub use portsplit_runtime::{Fact, Flags, Manifest, PluginOptions};
+
+pub use self::cases::{Case, CaseError, CaseOutcome, Cases, CasesOutcome, DecidedAt, Expected};
+pub use self::feed::Fed;
+pub use self::judgement::{Answer, Fault, FaultKind, Judgement};
+pub use self::plugin::{Builder, LoadFailure, Plugin};
+pub use self::text::hexdump;
+pub use self::trace::Trace;

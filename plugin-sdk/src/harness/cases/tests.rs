@@ -33,7 +33,7 @@ fn every_key_is_read() {
 
 #[test]
 fn a_case_prints_as_a_block_that_reads_back() {
-    let text = "[[case]]\nname = \"a \\\"b\\\"\"\nconfig = { strict = 1, deep = { \"a b\" = [true] } }\n\
+    let text = "[[case]]\nname = \"a \\\"b\\\"\"\nconfig = { deep = { \"a b\" = [true] }, strict = 1 }\n\
                 text = 'POST\\r\\n'\nhalf_close = true\nexpect = \"match\"\ndecided_at = 4\nneed_more = { 0 = 1 }\n\
                 facts = { to = \"ab\", x = [\"1\", \"2\"] }\n";
     let cases = Cases::parse(text, ".").unwrap();

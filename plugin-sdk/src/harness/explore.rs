@@ -93,12 +93,22 @@ impl<'p> Explorer<'p> {
         (!broken.is_empty()).then(|| Found { bytes: bytes.to_vec(), other, broken })
     }
 
-    /// Makes one input, calls the plugin with it, and judges it if it is new or chance says so.
-    pub(crate) fn step(&mut self) -> Option<Found> {
+    /// Makes one input and calls the plugin with it.
+    pub(crate) fn input(&mut self) -> Vec<u8> {
+        self.try_one().0
+    }
+
+    fn try_one(&mut self) -> (Vec<u8>, Judgement, bool) {
         self.inputs += 1;
         let bytes = self.make();
         let judgement = self.plugin.classify(&bytes, Flags::NONE);
         let new = self.note(&bytes, &judgement);
+        (bytes, judgement, new)
+    }
+
+    /// Makes one input, and judges it if it is new or chance says so.
+    pub(crate) fn step(&mut self) -> Option<Found> {
+        let (bytes, judgement, new) = self.try_one();
         if !new && judgement.fault().is_none() && !self.random.one_in(16) {
             return None;
         }
@@ -117,9 +127,38 @@ impl<'p> Explorer<'p> {
         if self.random.one_in(64) {
             return self.stretch(&base);
         }
+        if self.random.one_in(12) {
+            return self.walk(&base);
+        }
         let material =
             Material { dictionary: &self.dictionary, other: &other, edges: &self.edges, cap: self.cap };
         mutate(&mut self.random, &base, &material)
+    }
+
+    /// Goes on where an input is undecided, byte by byte, taking back what is rejected: so it gets through lengths and
+    /// alphabets that chance would not.
+    fn walk(&mut self, base: &[u8]) -> Vec<u8> {
+        let mut bytes = base.get(..self.random.below(base.len() + 1)).unwrap_or_default().to_vec();
+        let mut patience = 48;
+        while patience > 0 && bytes.len() < self.cap {
+            patience -= 1;
+            match self.plugin.classify(&bytes, Flags::NONE).verdict() {
+                Some(Verdict::NeedMore(total)) => {
+                    let next = match self.random.below(4) {
+                        0 => self.random.byte(),
+                        1 => b'a' + self.random.below(26) as u8,
+                        _ => self.random.pick(&self.dictionary.bytes).copied().unwrap_or_default(),
+                    };
+                    let missing = total.saturating_sub(bytes.len()).min(self.cap - bytes.len());
+                    bytes.extend(std::iter::repeat_n(next, missing));
+                }
+                Some(Verdict::Reject) if !bytes.is_empty() => {
+                    bytes.pop();
+                }
+                _ => break,
+            }
+        }
+        bytes
     }
 
     /// Repeats a piece of an input up to the cap: what costs more per byte the longer it gets shows here.

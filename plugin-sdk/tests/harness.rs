@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use portsplit_plugin_sdk::harness::{Cases, Law, Laws, Plugin};
+use portsplit_plugin_sdk::harness::{Cases, Law, Laws, Plugin, Report};
+
+/// Inputs made for each plugin in one check.
+const INPUTS: u64 = 10_000;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/bad-plugins")
@@ -35,10 +38,16 @@ fn every_law_has_a_plugin_that_breaks_it() {
     }
 }
 
+/// Checks with one seed after the other until a law is broken, and no more than the bug needs.
+fn check_until_broken(plugin: &Plugin) -> Report {
+    let mut checks = (1..=20).map(|seed| Laws::all().random(INPUTS).seed(seed).check(plugin));
+    checks.find(|report| !report.kept()).expect("the bug is not found")
+}
+
 #[test]
 fn a_bad_plugin_breaks_its_law_and_no_other() {
     for (name, law) in bad_plugins() {
-        let report = Laws::all().random(20_000).check(&load(&name));
+        let report = check_until_broken(&load(&name));
         let broken: Vec<Law> = report.violations().map(|violation| violation.law).collect();
         assert_eq!(broken, [law], "{name}\n{report}");
         println!("{name}: {report}");
@@ -48,7 +57,7 @@ fn a_bad_plugin_breaks_its_law_and_no_other() {
 #[test]
 fn a_good_plugin_keeps_every_law() {
     for seed in 1..=3 {
-        Laws::all().random(20_000).seed(seed).check(&load("good.wat")).assert_kept();
+        Laws::all().random(INPUTS).seed(seed).check(&load("good.wat")).assert_kept();
     }
 }
 
@@ -67,7 +76,7 @@ fn the_fuzzer_finds_each_bug_from_nothing_but_the_module() {
 fn a_counter_example_is_small_and_pastes_as_a_case_that_fails() {
     for (name, law) in bad_plugins() {
         let plugin = load(&name);
-        let report = Laws::all().random(20_000).check(&plugin);
+        let report = check_until_broken(&plugin);
         let violation = report.violation(law).unwrap();
         assert!(violation.bytes.len() <= 192, "{name}: {violation}");
         if law == Law::Config {
@@ -75,7 +84,8 @@ fn a_counter_example_is_small_and_pastes_as_a_case_that_fails() {
         }
         let cases = Cases::parse(&violation.case.to_string(), ".").unwrap();
         assert_eq!(cases.list[0].bytes, violation.bytes, "{name}");
-        println!("{name}: case fails: {}\n{violation}", !cases.check(&plugin).passed());
+        // What only shows in a second call of one instance is not something a case can say.
+        assert!(law == Law::Pure || !cases.check(&plugin).passed(), "{name}: the case passes\n{violation}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cases as data: inputs and what a plugin must say about them, in a file that authors in any language write.
 //!
 //! [`Cases::parse`] reads the file strictly; [`Case::check`] runs one case. A case is checked at every prefix of its
-//! bytes, so it holds however they are cut.
+//! bytes, so it holds however they are cut, and for the laws that one input can break.
 
 mod check;
 mod read;

@@ -127,7 +127,7 @@ impl<'p> Explorer<'p> {
         if self.random.one_in(64) {
             return self.stretch(&base);
         }
-        if self.random.one_in(12) {
+        if self.random.one_in(24) {
             return self.walk(&base);
         }
         let material =

@@ -1,6 +1,6 @@
 //! Runs cases: each at every prefix of its bytes, with its own configuration, and says what differs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use portsplit_runtime::{Fact, Flags};
@@ -9,6 +9,8 @@ use serde_json::Value;
 use super::{Case, Cases, DecidedAt, Expected};
 use crate::Verdict;
 use crate::harness::judgement::Judgement;
+use crate::harness::laws::Law;
+use crate::harness::laws::judge::{Look, judge};
 use crate::harness::plugin::Plugin;
 use crate::harness::text::hexdump;
 use crate::harness::trace::Trace;
@@ -126,7 +128,7 @@ impl Case {
             self.compare(answer, decided_at, &mut failures);
         }
         self.compare_hints(&trace, &mut failures);
-        compare_cuts(&trace, &mut failures);
+        failures.extend(broken_laws(plugin, &self.bytes));
         let fuel = trace.most_fuel();
         CaseOutcome { answer, decided_at, fuel, failures, ..self.not_run(String::new()) }
     }
@@ -182,33 +184,14 @@ fn values<'f>(facts: &'f [Fact], name: &str) -> Vec<&'f str> {
     facts.iter().filter(|fact| fact.name == name).map(|fact| fact.value.as_str()).collect()
 }
 
-/// What must hold for any bytes, however they are cut: no call fails, a verdict stays, a hint is true.
-fn compare_cuts(trace: &Trace, failures: &mut Vec<String>) {
-    let mut hint: Option<(usize, usize)> = None;
-    let mut decided: Option<(usize, &Judgement)> = None;
-    for (len, judgement) in trace.steps() {
-        let Some(verdict) = judgement.verdict() else {
-            failures.push(format!("with {len} bytes: {judgement}"));
-            return;
-        };
-        if let Some((at, first)) = decided
-            && (first.verdict() != Some(verdict) || first.facts() != judgement.facts())
-        {
-            failures.push(format!("a verdict is final, but with {at} bytes it was {first} and with {len} {judgement}"));
-            return;
-        }
-        match (verdict, hint) {
-            (Verdict::NeedMore(total), _) => hint = hint.max(Some((total, len))),
-            (_, Some((total, at))) if len < total && decided.is_none() => {
-                failures.push(format!("with {at} bytes it asked for {total} in all, but with {len} it was {judgement}"));
-                return;
-            }
-            _ => {}
-        }
-        if judgement.is_final() && decided.is_none() {
-            decided = Some((len, judgement));
-        }
-    }
+/// What must hold for any bytes, however they are cut. [`Law::Pure`] is left to [`Laws`](crate::harness::Laws): it takes
+/// a second load of the module.
+const LAWS: [Law; 7] =
+    [Law::Total, Law::Segmentation, Law::Monotone, Law::SoundHint, Law::Final, Law::Bounded, Law::Facts];
+
+fn broken_laws(plugin: &Plugin, bytes: &[u8]) -> Vec<String> {
+    let broken = judge(plugin, &BTreeSet::from(LAWS), bytes, b"", Look::Whole);
+    broken.into_iter().map(|broken| format!("law `{}`: {}", broken.law, broken.message)).collect()
 }
 
 impl fmt::Display for CasesOutcome {

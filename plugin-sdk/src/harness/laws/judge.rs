@@ -50,8 +50,10 @@ pub(crate) fn judge(plugin: &Plugin, laws: &BTreeSet<Law>, bytes: &[u8], other: 
     note(Law::Total, fault(&trace, FaultKind::Broken));
     note(Law::Bounded, fault(&trace, FaultKind::Costly).or_else(|| super_linear(&trace, bytes.len())));
     note(Law::Facts, fault(&trace, FaultKind::Fact).or_else(|| undeclared(plugin, &trace)));
-    note(Law::Monotone, turned(&trace));
-    note(Law::Segmentation, cut_dependent(&trace));
+    // With `max_bytes` or more, the plugin is told that it is the last call, which is another law's business.
+    let open = plugin.max_bytes().unwrap_or(usize::MAX);
+    note(Law::Monotone, turned(&trace, open));
+    note(Law::Segmentation, cut_dependent(&trace, open));
     note(Law::SoundHint, lying_hint(plugin, &trace));
     if laws.contains(&Law::Final) {
         note(Law::Final, open_end(plugin, bytes, &trace));
@@ -114,22 +116,22 @@ fn undeclared(plugin: &Plugin, trace: &Trace) -> Option<String> {
     })
 }
 
-fn turned(trace: &Trace) -> Option<String> {
+fn turned(trace: &Trace, open: usize) -> Option<String> {
     let (at, first) = trace.decision()?;
     let later = trace.steps().find(|(len, judgement)| {
-        *len > at && judgement.verdict().is_some_and(|verdict| Some(verdict) != first.verdict())
+        *len > at && *len < open && judgement.verdict().is_some_and(|verdict| Some(verdict) != first.verdict())
     });
     let (len, judgement) = later?;
     Some(format!("with {at} bytes: {first}; with {len} bytes: {judgement}"))
 }
 
 /// Verdicts that turn are [`Law::Monotone`]'s; what is left to depend on the cuts are the facts.
-fn cut_dependent(trace: &Trace) -> Option<String> {
+fn cut_dependent(trace: &Trace, open: usize) -> Option<String> {
     let (at, first) = trace.decision()?;
     let differs = |judgement: &Judgement| {
         judgement.verdict() == Some(Verdict::Match) && judgement.facts() != first.facts()
     };
-    let later = trace.steps().find(|(len, judgement)| *len > at && differs(judgement));
+    let later = trace.steps().find(|(len, judgement)| *len > at && *len < open && differs(judgement));
     let (len, judgement) = later.filter(|_| first.verdict() == Some(Verdict::Match))?;
     Some(format!("cut at {at} bytes: {first}; cut at {len} bytes: {judgement}"))
 }

@@ -138,8 +138,9 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `harness` | `harness`: tests for this plugin, native and as wasm; for `[dev-dependencies]` |
 //! | `std` | nothing but leaves the panic handler to `std`, for plugins that use it in wasm |
-#![no_std]
+#![cfg_attr(not(feature = "harness"), no_std)]
 
 #[cfg(not(target_arch = "wasm32"))]
 extern crate std;
@@ -149,6 +150,8 @@ mod config;
 mod cursor;
 mod export;
 mod facts;
+#[cfg(all(feature = "harness", not(target_arch = "wasm32")))]
+pub mod harness;
 mod input;
 mod log;
 mod manifest;

@@ -40,7 +40,7 @@ pub fn are_root() -> bool {
 }
 
 /// Prints that the current test is skipped because of `reason`, with the count so far.
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     report(&format!("skipped: {reason}: {test} ({count} skipped so far)"));

@@ -174,3 +174,31 @@ fn explain_says_the_same_for_every_way_to_cut_the_bytes() {
         }
     }
 }
+
+#[test]
+fn explain_foretells_what_the_server_does() {
+    use crate::support::{Backend, Portsplit, config};
+    let backend = Backend::echo();
+    let services = [
+        config::to(&backend, "ssh", "prefix = 'SSH-'"),
+        config::to(&backend, "web", "regex = ['^(GET|POST) ', '^PRI \\*']"),
+        config::to(&backend, "end", "regex = '^bye$'"),
+        config::to(&backend, "fallback", ""),
+    ];
+    let text = format!("{}{}", config::LISTEN, services.concat());
+    let (file, portsplit) = (Config::new(&text), Portsplit::start(&text));
+    for sent in ["SSH-2.0-x", "SSH+", "GET / HTTP/1.0", "PRI * HTTP/2.0", "POS", "bye", "bye!", "\u{16}\u{3}"] {
+        let hex: String = sent.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let told = file.explain_json(&["--hex", &hex]);
+        // What the bytes leave open, the half-close decides.
+        let told = if told["decided"] == true { &told } else { &told["ends"]["half-close"] };
+        let client = portsplit.client_sending(sent);
+        client.finish();
+        client.answer();
+        let line = portsplit.connection_of(&client.local());
+        for key in ["service", "reason"] {
+            assert_eq!(told[key].as_str().unwrap_or(""), line.field(key), "{key} of {sent:?}: {told}");
+        }
+        assert_eq!(told["deciding_bytes"].as_u64(), Some(line.number("deciding_bytes")), "{sent:?}: {told}");
+    }
+}

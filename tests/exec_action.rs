@@ -327,8 +327,7 @@ fn a_slow_client_gets_a_programs_output_complete_and_holds_no_memory() {
 
 #[test]
 fn programs_run_as_the_user_that_the_server_became() {
-    if !rustix::process::geteuid().is_root() {
-        crate::support::tools::skip("giving up root needs root");
+    if !crate::support::tools::are_root() {
         return;
     }
     let portsplit = run_with("user = \"nobody\"", "[\"id\", \"-un\"]");

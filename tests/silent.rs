@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::config::{LISTEN, service, to};
 use crate::support::process::raise_own_nofile;
-use crate::support::{Backend, Portsplit, Socket, assert_took, eventually_within, report};
+use crate::support::{Backend, Portsplit, Socket, assert_took, eventually_within, report, tools};
 
 const SILENT: usize = 10_000;
 const TIMEOUT_MS: u64 = 12_000;
@@ -12,7 +12,10 @@ const TIMEOUT_MS: u64 = 12_000;
 #[test]
 fn ten_thousand_silent_clients_do_not_keep_a_real_one_waiting() {
     let own = raise_own_nofile();
-    assert!(own as usize > SILENT + 1500, "this test needs {SILENT} descriptors and some; the hard limit is {own}");
+    if (own as usize) < SILENT + 1500 {
+        tools::skip(&format!("{SILENT} connections need more than the hard limit of {own} open files"));
+        return;
+    }
     let web = Backend::tag("web");
     let globals = format!("timeout = \"{TIMEOUT_MS}ms\"\nmax_connections = 15000\nmax_undecided = 12000\n");
     let timeout = service("timeout", "", "close = true");

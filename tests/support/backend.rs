@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Type};
 use tempfile::TempDir;
@@ -59,10 +60,16 @@ impl Backend {
         let handler = Arc::new(handler);
         let for_thread = shared.clone();
         std::thread::spawn(move || {
-            while let Ok(socket) = accept() {
+            loop {
+                let accepted = accept();
                 if for_thread.stopped.load(Ordering::SeqCst) {
                     return;
                 }
+                let Ok(socket) = accepted else {
+                    // Out of descriptors, most likely; the test that caused it will say so.
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                };
                 for_thread.accepted.fetch_add(1, Ordering::SeqCst);
                 for_thread.open.fetch_add(1, Ordering::SeqCst);
                 let (handler, shared) = (handler.clone(), for_thread.clone());
@@ -210,7 +217,7 @@ impl Blackhole {
         let mut queued = Vec::new();
         for _ in 0..8 {
             let client = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
-            let connected = client.connect_timeout(&target, std::time::Duration::from_millis(150));
+            let connected = client.connect_timeout(&target, Duration::from_millis(150));
             queued.push(client);
             if connected.is_err() {
                 return Blackhole { listener, _queued: queued };

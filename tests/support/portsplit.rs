@@ -46,6 +46,7 @@ impl Portsplit {
 
     #[track_caller]
     fn start_by(wrapper: &[&str], config: &str, format: &str, level: &str) -> Portsplit {
+        process::raise_own_nofile();
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let file = dir.path().join("portsplit.toml");
         let config = format!("{config}\n[log]\nformat = \"{format}\"\nlevel = \"{level}\"\n");

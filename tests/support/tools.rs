@@ -22,6 +22,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 pub fn have(names: &[&str]) -> bool {
     for name in names {
         if find(name).is_none() {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{name} is not installed; run tests/install");
             skip(&format!("{name} is not installed (tests/install installs it)"));
             return false;
         }
@@ -29,12 +30,19 @@ pub fn have(names: &[&str]) -> bool {
     true
 }
 
-/// Prints that the current test is skipped because of `reason`, with the count so far; fails it with `CI=true`.
-#[track_caller]
+/// Whether the tests run as root. When they do not, the test is to return at once; a line says that it is skipped.
+pub fn are_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip("needs root");
+    }
+    root
+}
+
+/// Prints that the current test is skipped because of `reason`, with the count so far.
 pub fn skip(reason: &str) {
-    let test = std::thread::current().name().unwrap_or("test").to_owned();
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{test} would be skipped: {reason}");
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
     report(&format!("skipped: {reason}: {test} ({count} skipped so far)"));
 }
 

@@ -180,7 +180,9 @@ impl Stage<'_> {
         let http_only = with.http_only || program.kind.only_http();
         let mut setup = Setup { peer, variant: variant.to_owned(), _held: None, _backend: backend, http_only };
         let warm_up = setup.job(load::Kind::Short, CLIENTS.min(8), WARM_UP_TIME);
-        setup.run(&Job { limit: WARM_UP, ..warm_up })?;
+        if setup.run(&Job { limit: WARM_UP, ..warm_up })?.done == 0.0 {
+            return Err(io::Error::other(format!("{} answers no connection", program.kind.name())));
+        }
         if held > 0 {
             let (holder, opened) = setup.start(&setup.job(load::Kind::Idle, held, Duration::ZERO))?;
             if opened.done < held as f64 {

@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+/// The unit of times in `/proc/PID/stat`, the same on every usual system.
+const TICK: Duration = Duration::from_millis(10);
+
 /// CPU time of a process and its children since they began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cpu {
@@ -22,21 +25,32 @@ impl Cpu {
     /// Fails if the process is gone.
     pub(crate) fn of(id: u32) -> io::Result<Cpu> {
         let mut cpu = Cpu::default();
-        for id in tree(id) {
-            for task in fs::read_dir(format!("/proc/{id}/task"))? {
-                // A thread may end while we look.
-                let Ok(schedstat) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-                let nanos = schedstat.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
-                cpu.total += Duration::from_nanos(nanos.unwrap_or(0));
-            }
-            let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-            // The name of the program, in parentheses, may have spaces; behind it utime and stime are fields 12 and 13.
-            let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-            let mut ticks = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().unwrap_or(0));
-            cpu.user_ticks += ticks.next().unwrap_or(0);
-            cpu.system_ticks += ticks.next().unwrap_or(0);
+        cpu.add(id)?;
+        for child in tree(id).into_iter().skip(1) {
+            // A child may end while we look; its parent then has its time.
+            let _ = cpu.add(child);
         }
         Ok(cpu)
+    }
+
+    /// Adds the time of one process and of the children it has seen end.
+    fn add(&mut self, id: u32) -> io::Result<()> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        for task in fs::read_dir(format!("/proc/{id}/task"))? {
+            // A thread may end while we look.
+            let Ok(schedstat) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let nanos = schedstat.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+            self.total += Duration::from_nanos(nanos.unwrap_or(0));
+        }
+        // The name of the program, in parentheses, may have spaces; behind it the times in ticks are fields 12 to 15.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let mut ticks = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().unwrap_or(0));
+        let mut next = || ticks.next().unwrap_or(0);
+        let (user, system, ended_user, ended_system) = (next(), next(), next(), next());
+        self.user_ticks += user + ended_user;
+        self.system_ticks += system + ended_system;
+        self.total += TICK * u32::try_from(ended_user + ended_system).unwrap_or(u32::MAX);
+        Ok(())
     }
 
     /// Returns what was used since `earlier`.
@@ -62,8 +76,11 @@ impl Cpu {
 /// Fails if the process is gone.
 pub(crate) fn memory_kib(id: u32) -> io::Result<f64> {
     let mut sum = 0.0;
-    for id in tree(id) {
-        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+    for process in tree(id) {
+        let rollup = match fs::read_to_string(format!("/proc/{process}/smaps_rollup")) {
+            Err(error) if process == id => return Err(error),
+            rollup => rollup.unwrap_or_default(),
+        };
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
         sum += line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()).unwrap_or(0.0);
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::support::portsplit::free_port;
 use crate::support::servers::{NGINX_TOOLS, Nginx, SSH_TOOLS, Sshd};
 use crate::support::{Backend, Portsplit, report, rng::Rng, tools};
@@ -14,6 +16,7 @@ struct Everything {
     sshd: Sshd,
     nginx: Nginx,
     fallback: Backend,
+    _dir: TempDir,
 }
 
 impl Everything {
@@ -25,7 +28,8 @@ impl Everything {
         }
         let (sshd, nginx, fallback) = (Sshd::start(), Nginx::start(), Backend::tag("fallback"));
         let port = free_port();
-        let socket = std::env::temp_dir().join(format!("portsplit-test-{}-{port}.sock", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("everything.sock");
         let portsplit = Portsplit::start(&format!(
             r#"
             listen = ["127.0.0.1:{port}", "[::1]:{port}", "unix:{socket}"]
@@ -51,7 +55,7 @@ impl Everything {
             tls = nginx.tls(),
             fallback = fallback.address(),
         ));
-        Some(Everything { portsplit, sshd, nginx, fallback })
+        Some(Everything { portsplit, sshd, nginx, fallback, _dir: dir })
     }
 
     fn port(&self) -> String {

@@ -102,3 +102,36 @@ fn a_waived_law_is_not_checked_and_says_why() {
     assert!(report.kept(), "{report}");
     assert!(report.to_string().contains("waived: known"), "{report}");
 }
+
+#[test]
+fn the_shipped_plugins_pass_their_examples_and_keep_every_law() {
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/dist");
+    let mut found = 0;
+    for entry in std::fs::read_dir(dist).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        found += 1;
+        let plugin = Plugin::wasm_file(&path).load().unwrap();
+        Cases::of_manifest(plugin.manifest().unwrap()).check(&plugin).assert_passed();
+        Laws::all().random(5_000).check(&plugin).assert_kept();
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn the_example_in_wat_passes_its_cases_and_keeps_every_law() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples/wat");
+    let mut manifest: serde_json::Value =
+        toml::from_str(&std::fs::read_to_string(folder.join("plugin.toml")).unwrap()).unwrap();
+    let table = manifest.as_object_mut().unwrap();
+    table.remove("build");
+    table.entry("abi").or_insert_with(|| "1.0".into());
+    let wasm = wat::parse_file(folder.join("plugin.wat")).unwrap();
+    let wasm = portsplit_runtime::pack(&wasm, manifest.to_string().as_bytes()).unwrap();
+    let plugin = Plugin::wasm(wasm).load().unwrap();
+    let cases = Cases::read(folder.join("cases.toml")).unwrap();
+    cases.check(&plugin).assert_passed();
+    Laws::all().over(&cases).random(5_000).check(&plugin).assert_kept();
+}

@@ -253,7 +253,8 @@ fn toml_value(value: &Value) -> String {
         Value::Object(map) if map.is_empty() => "{}".to_owned(),
         Value::Object(map) => {
             let keys = map.iter().filter(|(_, value)| !value.is_null());
-            let keys: Vec<String> = keys.map(|(key, value)| format!("{} = {}", toml_key(key), toml_value(value))).collect();
+            let keys: Vec<String> =
+                keys.map(|(key, value)| format!("{} = {}", toml_key(key), toml_value(value))).collect();
             format!("{{ {} }}", keys.join(", "))
         }
     }

@@ -130,8 +130,7 @@ impl<'p> Explorer<'p> {
         if self.random.one_in(24) {
             return self.walk(&base);
         }
-        let material =
-            Material { dictionary: &self.dictionary, other: &other, edges: &self.edges, cap: self.cap };
+        let material = Material { dictionary: &self.dictionary, other: &other, edges: &self.edges, cap: self.cap };
         mutate(&mut self.random, &base, &material)
     }
 

@@ -43,7 +43,7 @@ pub(crate) fn call(
     if let Ok(answer) = &mut judgement.answer {
         // What the runtime makes of a hint depends on the bytes it has shown, which were both inputs.
         if let crate::Verdict::NeedMore(_) = answer.verdict {
-            let total = (answer.argument as usize).max(shown.len() + 1);
+            let total = (answer.argument as usize).max(shown.len() + 1).min(max);
             let over = full == Flags::BUFFER_FULL;
             answer.verdict = if over { crate::Verdict::Reject } else { crate::Verdict::NeedMore(total) };
         }
@@ -74,10 +74,7 @@ pub(crate) fn instrument(wasm: &[u8]) -> Option<Vec<u8>> {
     let first_function = parts.imported_functions + parts.functions;
     let staged = parts.imported_globals + parts.globals;
 
-    let types = [
-        [&[0x60, 1, I32, 1, I32][..]].concat(),
-        [&[0x60, 2, I32, I32, 1, I64][..]].concat(),
-    ];
+    let types = [[&[0x60, 1, I32, 1, I32][..]].concat(), [&[0x60, 2, I32, I32, 1, I64][..]].concat()];
     let mut functions = vec![leb(first_type), leb(first_type + 1)];
     let mut bodies = vec![body(&stage_code(staged)), body(&classify_code(staged, buffer, classify))];
     if let Some(configure) = parts.configure {

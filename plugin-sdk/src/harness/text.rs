@@ -22,7 +22,8 @@ pub fn hexdump(bytes: &[u8]) -> String {
     let mut out = String::new();
     for (row, chunk) in bytes.chunks(16).take(SHOWN_BYTES / 16).enumerate() {
         let hex: Vec<String> = chunk.iter().map(|b| format!("{b:02x}")).collect();
-        let text: String = chunk.iter().map(|&b| if b == b' ' || b.is_ascii_graphic() { b as char } else { '.' }).collect();
+        let text: String =
+            chunk.iter().map(|&b| if b == b' ' || b.is_ascii_graphic() { b as char } else { '.' }).collect();
         let _ = writeln!(out, "{:04x}  {:<47}    {text}", row * 16, hex.join(" "));
     }
     if bytes.len() > SHOWN_BYTES {

@@ -77,7 +77,9 @@ impl RawCase {
         let bytes = match (&self.text, &self.hex, &self.file) {
             (Some(text), None, None) => unescape(text)?,
             (None, Some(hex), None) => unhex(hex)?,
-            (None, None, Some(file)) => read_file(&folder.join(file)).map_err(|e| format!("`file = \"{file}\"`: {e}"))?,
+            (None, None, Some(file)) => {
+                read_file(&folder.join(file)).map_err(|e| format!("`file = \"{file}\"`: {e}"))?
+            }
             (None, None, None) => return Err("has none of `text`, `hex` and `file`; give one".to_owned()),
             _ => return Err("has more than one of `text`, `hex` and `file`; give one".to_owned()),
         };
@@ -94,7 +96,8 @@ impl RawCase {
         }
         let mut need_more = BTreeMap::new();
         for (n, total) in &self.need_more {
-            let len = n.parse::<usize>().map_err(|_| format!("`need_more` has the key `{n}`, not a number of bytes"))?;
+            let len =
+                n.parse::<usize>().map_err(|_| format!("`need_more` has the key `{n}`, not a number of bytes"))?;
             if len > bytes.len() {
                 return Err(format!("`need_more` asks about {len} bytes, but there are only {}", bytes.len()));
             }

@@ -85,7 +85,10 @@ fn each_expectation_can_fail() {
     let plugin = good();
     let letter = "text = 'POST\\x01\\x02ab'\nexpect = 'match'\n";
     for (body, wanted) in [
-        ("text = 'POST\\x01\\x02ab'\nexpect = 'reject'", "expected reject, got match with to = \"ab\" (decided at byte 8)"),
+        (
+            "text = 'POST\\x01\\x02ab'\nexpect = 'reject'",
+            "expected reject, got match with to = \"ab\" (decided at byte 8)",
+        ),
         (&format!("{letter}decided_at = 7")[..], "expected match to be known at byte 7, it was at byte 8"),
         (&format!("{letter}decided_at = '<=7'"), "expected match to be known at byte 7 or before, it was at byte 8"),
         (&format!("{letter}facts = {{ to = 'b' }}"), "expected the fact to = [\"b\"], got [\"ab\"]"),

@@ -34,7 +34,13 @@ impl Dictionary {
             if number <= 0x100 {
                 bytes.extend([number.wrapping_sub(1) as u8, number as u8, number.wrapping_add(1) as u8]);
             } else if tokens.len() < MAX_TOKENS {
-                let width = if number > 0xffff_ffff { 8 } else if number > 0xffff { 4 } else { 2 };
+                let width = if number > 0xffff_ffff {
+                    8
+                } else if number > 0xffff {
+                    4
+                } else {
+                    2
+                };
                 let little: Vec<u8> = number.to_le_bytes().into_iter().take(width).collect();
                 tokens.insert(little.iter().rev().copied().collect());
                 tokens.insert(little);

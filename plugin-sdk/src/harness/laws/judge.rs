@@ -40,7 +40,8 @@ pub(crate) enum Look {
 /// Checks one input against `laws`. `other` is shown before it for [`Law::Pure`].
 pub(crate) fn judge(plugin: &Plugin, laws: &BTreeSet<Law>, bytes: &[u8], other: &[u8], look: Look) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let lens = if look == Look::Whole && bytes.len() <= 2_048 { (0..=bytes.len()).collect() } else { chosen(plugin, bytes) };
+    let lens =
+        if look == Look::Whole && bytes.len() <= 2_048 { (0..=bytes.len()).collect() } else { chosen(plugin, bytes) };
     let trace = Trace::at(plugin, bytes, lens);
     let mut note = |law: Law, found: Option<String>| {
         if let Some(message) = found.filter(|_| laws.contains(&law)) {
@@ -98,7 +99,8 @@ fn super_linear(trace: &Trace, n: usize) -> Option<String> {
     let fuel = |len: usize| trace.at_len(len).and_then(|judgement| judgement.fuel);
     let empty = fuel(0)?;
     let lens = [n / 8, n / 4, n / 2, n];
-    let costs: Vec<u64> = lens.iter().map(|&len| fuel(len).map(|fuel| fuel.saturating_sub(empty))).collect::<Option<_>>()?;
+    let costs: Vec<u64> =
+        lens.iter().map(|&len| fuel(len).map(|fuel| fuel.saturating_sub(empty))).collect::<Option<_>>()?;
     let last = *costs.last()?;
     let grows = costs.windows(2).all(|pair| matches!(pair, [half, whole] if *half > 0 && *whole > *half * 3));
     (n >= 64 && grows && last > MEASURABLE_FUEL).then(|| {
@@ -128,9 +130,8 @@ fn turned(trace: &Trace, open: usize) -> Option<String> {
 /// Verdicts that turn are [`Law::Monotone`]'s; what is left to depend on the cuts are the facts.
 fn cut_dependent(trace: &Trace, open: usize) -> Option<String> {
     let (at, first) = trace.decision()?;
-    let differs = |judgement: &Judgement| {
-        judgement.verdict() == Some(Verdict::Match) && judgement.facts() != first.facts()
-    };
+    let differs =
+        |judgement: &Judgement| judgement.verdict() == Some(Verdict::Match) && judgement.facts() != first.facts();
     let later = trace.steps().find(|(len, judgement)| *len > at && *len < open && differs(judgement));
     let (len, judgement) = later.filter(|_| first.verdict() == Some(Verdict::Match))?;
     Some(format!("cut at {at} bytes: {first}; cut at {len} bytes: {judgement}"))
@@ -144,8 +145,10 @@ fn lying_hint(plugin: &Plugin, trace: &Trace) -> Option<String> {
         if answer.argument != 0 && answer.argument as usize <= len {
             return Some(format!("with {len} bytes it asks for {} in all, which it has", answer.argument));
         }
-        if let Some(max) = plugin.max_bytes().filter(|max| total > *max) {
-            return Some(format!("with {len} bytes it asks for {total}, more than `max_bytes` ({max}) lets it see"));
+        // The runtime cuts such a hint down, so it shows only in what the plugin returned.
+        if let Some(max) = plugin.max_bytes().filter(|max| answer.argument as usize > *max) {
+            let asked = answer.argument;
+            return Some(format!("with {len} bytes it asks for {asked}, more than `max_bytes` ({max}) lets it see"));
         }
         if let Some((at, decided)) = decision.filter(|(at, _)| *at < total) {
             return Some(format!("with {len} bytes it asks for {total} in all, but with {at} it says {decided}"));

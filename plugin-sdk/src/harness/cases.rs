@@ -33,9 +33,9 @@ use super::text::bytes_as_toml;
 ///     facts = { to = "ab" }          # or a list, for a fact that occurs more than once
 ///
 ///     [[case]]
-///     name = "two letters are too many for the strict"
+///     name = "the strict take only kind 1"
 ///     config = { strict = 1 }
-///     text = 'POST\x01\x02'
+///     text = 'POST\x02\x02'
 ///     expect = "reject"
 ///
 ///     [[case]]

@@ -38,12 +38,13 @@
 //!     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
 //!         let mut c = input.cursor();
 //!         c.tag(b"POST")?;
-//!         if self.settings.strict {
+//!         let len = if self.settings.strict {
 //!             c.tag(b"\x01")?;
+//!             c.u8()?
 //!         } else {
-//!             c.skip(1)?;
-//!         }
-//!         let len = c.u8_in(1..=32)?;
+//!             c.take(2)?[1]
+//!         };
+//!         ensure((1..=32).contains(&len))?;
 //!         let mut name = [0; 32];
 //!         for place in name.iter_mut().take(len.into()) {
 //!             *place = c.u8_where(|byte| byte.is_ascii_lowercase())?;

@@ -202,3 +202,37 @@ fn errors_of_accept_do_not_stop_the_listener() {
         portsplit.stop();
     }
 }
+
+#[test]
+fn upstreams_that_find_no_descriptor_leave_nothing_behind() {
+    use std::io::{Read, Write};
+    let backend = Backend::echo();
+    let first = Backend::tag("first");
+    for exec in [false, true] {
+        let action = if exec { "exec = [\"cat\"]".to_owned() } else { format!("connect = \"{}\"", backend.address()) };
+        let all = crate::support::config::service("all", "prefix = '>'", &action);
+        let list = format!("connect = [\"{}\", \"{}\"]", first.address(), backend.address());
+        let other = crate::support::config::service("list", "prefix = 'l'", &list);
+        let portsplit = Portsplit::start(&format!("{}{all}{other}", crate::support::config::LISTEN));
+        let process = portsplit.process();
+        drop(echoed(portsplit.client()));
+        eventually("the first has ended", || portsplit.log().count(|line| line.message() == "connection") == 1);
+        let baseline = process.fds();
+        tools::run("prlimit", &["--pid", &process.0.to_string(), "--nofile=64:64"]);
+        for _ in 0..3 {
+            let clients: Vec<Socket> = (0..150).map(|_| portsplit.client()).collect();
+            for (number, client) in clients.iter().enumerate() {
+                // Those that were closed already refuse the byte, which is one of the answers that are expected here.
+                let _ = (&mut &*client).write(if number % 2 == 0 { b">" } else { b"l" });
+            }
+            for client in &clients {
+                client.finish();
+            }
+            let served = clients.iter().filter(|client| matches!((&mut &**client).read(&mut [0]), Ok(1))).count();
+            assert!(served > 0, "some fit at a time (exec: {exec})");
+            drop(clients);
+            portsplit.assert_back_to(baseline);
+        }
+        drop(echoed(portsplit.client()));
+    }
+}

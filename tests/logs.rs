@@ -182,3 +182,33 @@ fn a_log_reader_that_is_stuck_does_not_stop_the_service() {
     }
     assert!(ended.is_some(), "it does not end while nobody reads its log");
 }
+
+#[test]
+fn the_last_line_counts_what_was_let_in_refused_and_not_connected() {
+    let backend = Backend::echo();
+    let down = crate::support::backend::Refused::new();
+    let config = [
+        "max_connections = 3\nmax_undecided = 3\ntimeout = \"60s\"\n".to_owned(),
+        all_to(&backend),
+        service("down", "prefix = 'd'", &format!("connect = \"{}\"", down.address())),
+    ];
+    let mut portsplit = Portsplit::start(&config.concat());
+    for _ in 0..4 {
+        let client = portsplit.client_sending("d");
+        client.answer();
+        portsplit.connection_of(&client.local());
+    }
+    let open: Vec<_> = (0..3).map(|_| portsplit.client_sending(">")).collect();
+    for client in &open {
+        assert_eq!(client.receive(1), b">");
+    }
+    for _ in 0..5 {
+        portsplit.client().assert_closed_without_a_byte();
+    }
+    drop(open);
+    portsplit.signal(crate::support::process::Signal::TERM);
+    portsplit.wait_within(crate::support::PATIENCE);
+    let line = portsplit.wait_for_line("the counts", |line| line.message() == "stopped");
+    let counts = ["accepted", "refused", "upstream_failures"].map(|key| line.number(key));
+    assert_eq!(counts, [7, 5, 4], "{}", line.text());
+}

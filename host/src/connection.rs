@@ -62,7 +62,8 @@ pub(crate) async fn serve(socket: OwnedFd, peer: Peer, plan: Arc<Plan>, mut perm
     match action_of(&plan.config, decision.outcome) {
         Action::Close => record.end("closed", None),
         Action::Connect(targets) => serve_upstream(client, flight, targets, &plan.config, record).await,
-        Action::Exec(program) => serve_program(client, flight, program, &plan.config, record).await,
+        // Boxed so that connections without a program need no room for one.
+        Action::Exec(program) => Box::pin(serve_program(client, flight, program, &plan.config, record)).await,
     }
 }
 
@@ -311,5 +312,27 @@ impl Drop for Record {
             error = self.error,
             "connection"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relayed_connection_needs_little_memory() {
+        let config = Config::parse(
+            std::path::Path::new("x.toml"),
+            "listen = '127.0.0.1:0'\n[[service]]\nname = 'a'\nprefix = 'A'\nclose = true\n",
+        );
+        let config = Arc::new(config.expect("a valid configuration").0);
+        let router = config.listeners.first().map(|listener| Arc::clone(&listener.router)).unwrap_or_default();
+        let counters = Arc::new(Counters::default());
+        let permit = counters.admit(&config.limits, None).expect("nothing is open");
+        let plan = Arc::new(Plan { config, router, listener: String::new(), counters });
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let task = serve(socket.into(), Peer::Unix, plan, permit, Rc::default());
+        let bytes = std::mem::size_of_val(&task);
+        assert!(bytes <= 2_560, "the task of a connection has {bytes} bytes");
     }
 }

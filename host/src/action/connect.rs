@@ -39,8 +39,11 @@ pub async fn connect(targets: &[Target], first_flight: &[u8], patience: Duration
     for target in targets {
         let attempt = match target {
             Target::Tcp(address) => connect_tcp(*address, first_flight, Instant::now() + patience).await,
-            Target::Unix(path) => connect_unix(path, Instant::now() + patience).await,
-            Target::Host(name, port) => connect_host(name, *port, first_flight, Instant::now() + patience).await,
+            // These are boxed because a connection's task is as large as the largest thing it may ever wait for.
+            Target::Unix(path) => Box::pin(connect_unix(path, Instant::now() + patience)).await,
+            Target::Host(name, port) => {
+                Box::pin(connect_host(name, *port, first_flight, Instant::now() + patience)).await
+            }
         };
         match attempt {
             Ok((stream, written)) => return Ok(Connected { stream, written, failed, target: target.clone() }),

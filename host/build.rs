@@ -1,19 +1,26 @@
-//! Lists the shipped plugins, `plugins/dist/*.wasm`, so that the program carries them.
+//! Lists what the program carries: the shipped plugins, `plugins/dist/*.wasm`, and the templates of `plugin new`, the
+//! folders of `plugins/examples`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+/// What lies in an example's folder without being part of the template: what is built, and what pins the versions of a
+/// checkout.
+const NOT_TEMPLATE: [&str; 3] = ["target", "node_modules", "Cargo.lock"];
+
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/dist");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
+    let out = Path::new(&out);
+    fs::write(out.join("shipped.rs"), shipped(&plugins.join("dist"))?)?;
+    fs::write(out.join("templates.rs"), templates(&plugins.join("examples"))?)
+}
+
+fn shipped(folder: &Path) -> io::Result<String> {
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files: Vec<PathBuf> = match fs::read_dir(&folder) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
+    let mut files = entries(folder)?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
-    files.sort();
     let mut list = String::from("&[\n");
     for path in files {
         let path = fs::canonicalize(path)?;
@@ -22,6 +29,45 @@ fn main() -> io::Result<()> {
         let _ = writeln!(list, "    ({name:?}, include_bytes!({path:?})),");
     }
     list.push_str("]\n");
-    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    fs::write(Path::new(&out).join("shipped.rs"), list)
+    Ok(list)
+}
+
+/// A list of languages, each with its files: `&[("c", &[("plugin.c", "..."), ...]), ...]`.
+fn templates(folder: &Path) -> io::Result<String> {
+    let mut list = String::from("&[\n");
+    for language in entries(folder)?.into_iter().filter(|path| path.join("plugin.toml").is_file()) {
+        let language = fs::canonicalize(language)?;
+        let name = language.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let _ = writeln!(list, "    ({name:?}, &[");
+        let mut folders = vec![language.clone()];
+        while let Some(folder) = folders.pop() {
+            for path in entries(&folder)? {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if NOT_TEMPLATE.contains(&name.as_str()) {
+                    continue;
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                println!("cargo::rerun-if-changed={}", path.display());
+                let relative = path.strip_prefix(&language).unwrap_or(&path).to_string_lossy().into_owned();
+                let _ = writeln!(list, "        ({relative:?}, include_str!({path:?})),");
+            }
+        }
+        list.push_str("    ]),\n");
+    }
+    list.push_str("]\n");
+    Ok(list)
+}
+
+/// Lists a folder in the order of names; one that does not exist is empty.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    paths.sort();
+    Ok(paths)
 }

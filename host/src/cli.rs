@@ -5,8 +5,10 @@
 
 mod check;
 mod explain;
+mod plugin;
 
 mod describe;
+mod input;
 mod table;
 
 use std::io::{self, Write};
@@ -28,6 +30,7 @@ Examples:
   portsplit check -c portsplit.toml             tell what is wrong with the file, without running
   portsplit explain -c portsplit.toml --text 'GET / HTTP/1.1\\r\\n'
                                                 tell which service would get these bytes, and why
+  portsplit plugin new my-protocol --lang rust  begin a plugin of your own; `portsplit plugin --help` has more
 
 Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration.";
 
@@ -56,6 +59,7 @@ struct Args {
 enum Command {
     Check(check::Args),
     Explain(explain::Args),
+    Plugin(plugin::Args),
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
         None => run(args.config.as_deref()),
         Some(Command::Check(check)) => check::run(args.config.as_deref(), &check),
         Some(Command::Explain(explain)) => explain::run(args.config.as_deref(), &explain),
+        Some(Command::Plugin(plugin)) => plugin::run(args.config.as_deref(), &plugin),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Man { command }) => man(command.as_deref()),
     };

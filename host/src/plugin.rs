@@ -117,7 +117,7 @@ pub fn runtime() -> Result<Runtime, LoadError> {
 }
 
 /// Where compiled plugins are kept: the folder a service manager gives us, else the user's cache.
-fn cache_dir() -> Option<PathBuf> {
+pub(crate) fn cache_dir() -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("CACHE_DIRECTORY")
         .or_else(|| absolute("XDG_CACHE_HOME").map(|path| path.join("portsplit")))

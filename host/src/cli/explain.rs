@@ -1,9 +1,7 @@
 //! `portsplit explain`: which service would get some bytes, and why.
 //!
-//! `input` and `capture` find the bytes, `account` asks the router about them, `text` and `json` show the answer. No
+//! `cli::input` and `capture` find the bytes, `account` asks the router about them, `text` and `json` show the answer. No
 //! socket is opened, and nothing is connected to or started.
-
-mod input;
 
 mod capture;
 
@@ -20,8 +18,8 @@ use anyhow::Context;
 
 use self::account::Account;
 use self::capture::Capture;
-use self::input::{Bytes, Cuts};
 use super::describe::{count, printable};
+use super::input::{self, Bytes, Cuts};
 use super::{EXIT_FAILED, Failure, named, print, print_json, say};
 use crate::config::{Address, Config, Listener, Log, LogFormat};
 use crate::log;

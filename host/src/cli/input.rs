@@ -1,4 +1,4 @@
-//! What `explain` is asked about: bytes written on the command line, a file, standard input, and places to cut.
+//! Bytes a command is asked about: written on the command line, in a file, from standard input, and places to cut them.
 
 use std::io::{self, Read};
 

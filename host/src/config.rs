@@ -180,6 +180,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Reads a duration as the file has them, such as `90s`.
+///
+/// # Errors
+/// What is wrong with it, and how to write it.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|error| format!("it {}; {}", error.reason, error.help()))
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -14,6 +14,10 @@ mod inspect;
 mod list;
 mod run;
 
+mod fuzz;
+mod subject;
+mod test;
+
 mod bench;
 
 mod feed;
@@ -31,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   portsplit plugin new my-protocol --lang rust      a folder that builds and passes its tests at once
   portsplit plugin build my-protocol                compile it and add its manifest
+  portsplit plugin test my-protocol                 cases.toml, the manifest's examples and the laws
   printf 'SSH-2.0-x\\r\\n' | portsplit plugin run ssh verdict, deciding byte, facts, fuel and time
   portsplit plugin check my.wasm                    whether a module can be used, and what it needs
   portsplit plugin inspect tls --toml               the lines that use it, for the configuration
@@ -54,6 +59,8 @@ enum Verb {
     Check(check::Args),
     Inspect(inspect::Args),
     Run(run::Args),
+    Test(test::Args),
+    Fuzz(fuzz::Args),
     Bench(bench::Args),
     List(list::Args),
 }
@@ -67,6 +74,8 @@ pub(super) fn run(config: Option<&Path>, args: &Args) -> Result<ExitCode, Failur
         Verb::Check(args) => check::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Run(args) => run::run(args),
+        Verb::Test(args) => test::run(args),
+        Verb::Fuzz(args) => fuzz::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::List(args) => list::run(config, args),
     }

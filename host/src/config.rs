@@ -32,7 +32,6 @@ use std::time::Duration;
 pub use self::error::{ConfigErrors, Problem, Severity, render_all, stderr_takes_colour};
 pub use self::escape::escape;
 pub(crate) use self::escape::unescape;
-pub(crate) use self::units::show_size;
 use crate::router::Router;
 
 /// Everything one configuration file says, checked and compiled.

@@ -38,6 +38,17 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// Writes a size for a person, in the unit that keeps it short: `512 B`, `11.5 KiB`, `4 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let (value, unit) = match bytes {
+        0..1_024 => return format!("{bytes} B"),
+        1_024..1_048_576 => (bytes as f64 / 1_024.0, "KiB"),
+        _ => (bytes as f64 / 1_048_576.0, "MiB"),
+    };
+    let text = format!("{value:.1}");
+    format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
 /// Returns the name of who gets a connection, or `None` if it is closed.
 pub(super) fn name_of(config: &Config, outcome: Outcome) -> Option<&str> {
     match outcome {
@@ -118,6 +129,15 @@ mod tests {
         let program = Program { argv, pty: Some(Pty::default()) };
         assert_eq!(action(&Action::Exec(Arc::new(program))), r"exec sh -c 'echo '\''a'\''\n' '' on a terminal");
         assert_eq!(action(&Action::Close), "close");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (11_804, "11.5 KiB"), (65_536, "64 KiB"), (4 << 20, "4 MiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

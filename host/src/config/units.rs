@@ -115,7 +115,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// Writes a size in the largest unit that is exact.
-pub(crate) fn show_size(bytes: u64) -> String {
+pub(super) fn show_size(bytes: u64) -> String {
     SIZE.show(bytes)
 }
 

@@ -14,10 +14,9 @@ use super::feed::feed;
 use super::module::{Configured, Module, call_help, refused};
 use super::progress::announced;
 use super::run::{Source, percent};
-use crate::cli::describe::{count, excerpt, printable};
+use crate::cli::describe::{count, excerpt, printable, size};
 use crate::cli::table::Table;
 use crate::cli::{Failure, print, print_json};
-use crate::config::show_size;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -172,10 +171,10 @@ fn as_text(plugin: &Plugin, cold: &PluginInfo, flight: &[u8], lengths: &[Length]
         "load",
         format!("{:.1} ms cold, {:.1} ms {from_cache}", millis(cold.load_time), millis(plugin.info().load_time)),
     );
-    row("code", show_size(plugin.info().code_bytes as u64));
+    row("code", size(plugin.info().code_bytes as u64));
     let memory = lengths.iter().map(|length| length.memory_bytes).max().unwrap_or_default() as u64;
     let most = plugin.options().memory_bytes as u64;
-    row("memory", format!("{} of {} ({})", show_size(memory), show_size(most), percent(memory, most)));
+    row("memory", format!("{} of {} ({})", size(memory), size(most), percent(memory, most)));
     let drip = format!("{}, {} fuel, {:.1} µs in all", count(drip.calls, "call"), drip.fuel, micros(drip.time));
     row("byte by byte", drip);
     let mut table = Table::default();

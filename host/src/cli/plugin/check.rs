@@ -7,10 +7,9 @@ use portsplit_runtime::{Flags, Plugin, PluginOptions, Preparation};
 use serde_json::{Value, json};
 
 use super::module::{Configured, Module, call_help, refused, refused_json, runtime};
-use crate::cli::describe::{count, printable};
+use crate::cli::describe::{count, printable, size};
 use crate::cli::table::Table;
 use crate::cli::{EXIT_FAILED, Failure, print, print_json, say};
-use crate::config::show_size;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn summary(module: &Module, plugin: &Plugin, memory_bytes: usize) -> String {
     let (info, limits) = (plugin.info(), plugin.options());
-    let most = |bytes: usize| show_size(bytes as u64);
+    let most = |bytes: usize| size(bytes as u64);
     let warnings = match info.module.warnings.len() {
         0 => "no warnings".to_owned(),
         some => count(some, "warning"),

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 
 use super::check::listed;
 use super::module::Module;
-use crate::cli::describe::{count, excerpt, printable};
+use crate::cli::describe::{count, excerpt, printable, size};
 use crate::cli::table::Table;
 use crate::cli::{Failure, print, print_json};
-use crate::config::show_size;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +21,7 @@ Examples:
 Exit codes: 0 done, 1 it is not a plugin, 2 wrong usage.";
 
 /// Bytes of an example that are shown.
-const SHOWN_BYTES: usize = 40;
+const SHOWN_BYTES: usize = 24;
 
 /// Show what a plugin says about itself, and what it may do.
 ///
@@ -60,11 +59,11 @@ fn as_text(info: &ModuleInfo) -> String {
         Some(manifest) => about(manifest, &mut row),
         None => row("manifest", "none".to_owned()),
     }
-    row("config", if info.takes_config { "optional, see below".to_owned() } else { "it takes none".to_owned() });
+    row("config", if takes_config(info) { "it takes one".to_owned() } else { "it takes none".to_owned() });
     row("imports", listed(&info.imports));
     row("exports", listed(&info.exports));
     let pages = usize::try_from(info.memory_bytes / 65_536).unwrap_or(usize::MAX);
-    row("memory", format!("{} ({}) at the start", show_size(info.memory_bytes), count(pages, "page")));
+    row("memory", format!("{} ({}) at the start", size(info.memory_bytes), count(pages, "page")));
     row("functions", info.functions.to_string());
     row("size", count(info.size_bytes, "byte"));
     row("sha256", info.sha256_hex());
@@ -80,7 +79,7 @@ fn as_text(info: &ModuleInfo) -> String {
         }
         text.push_str(&format!("\nfacts\n{}", facts.render()));
     }
-    if let Some(schema) = &manifest.config_schema {
+    if let Some(schema) = manifest.config_schema.as_ref().filter(|_| takes_config(info)) {
         text.push_str(&format!("\nconfig schema\n{}\n", indented(&format!("{schema:#}"))));
     }
     if !manifest.examples.is_empty() {
@@ -91,6 +90,13 @@ fn as_text(info: &ModuleInfo) -> String {
         text.push_str(&format!("\nexamples\n{}", examples.render()));
     }
     text
+}
+
+/// Tells whether there is anything to configure: a plugin may take a configuration that has no keys.
+fn takes_config(info: &ModuleInfo) -> bool {
+    let schema = info.manifest.as_ref().and_then(|manifest| manifest.config_schema.as_ref());
+    let keys = schema.and_then(|schema| schema.get("properties")?.as_object());
+    info.takes_config && keys.is_none_or(|keys| !keys.is_empty())
 }
 
 fn about(manifest: &Manifest, row: &mut impl FnMut(&str, String)) {
@@ -120,7 +126,7 @@ fn example_row(example: &Example) -> [String; 4] {
     if let Some(config) = &example.config {
         remarks.push(printable(&format!("configured with {config}")));
     }
-    [format!("  {}", excerpt(&bytes, SHOWN_BYTES)), verdict.to_owned(), at, remarks.join(" ")]
+    [format!("  {verdict}"), at, remarks.join(" "), excerpt(&bytes, SHOWN_BYTES)]
 }
 
 fn indented(text: &str) -> String {
@@ -138,7 +144,7 @@ fn as_toml(module: &Module, info: &ModuleInfo) -> String {
     let wasm = module.path.as_ref().map_or_else(|| module.name.clone(), |path| path.to_string_lossy().into_owned());
     let mut text = String::new();
     let mut plugin = quoted(&wasm);
-    if info.takes_config {
+    if takes_config(info) {
         let key = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
             name.clone()
         } else {

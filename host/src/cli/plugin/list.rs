@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use crate::cli::describe::printable;
+use crate::cli::describe::{printable, size};
 use crate::cli::table::Table;
 use crate::cli::{Failure, print, print_json};
-use crate::config::{Config, show_size};
+use crate::config::Config;
 use crate::matcher::Matcher;
 use crate::plugin::SHIPPED;
 
@@ -41,7 +41,7 @@ pub(super) fn run(config: Option<&Path>, args: &Args) -> Result<ExitCode, Failur
             info.manifest.iter().flat_map(|manifest| &manifest.facts).map(|fact| fact.name.as_str()).collect();
         let (version, description) =
             info.manifest.as_ref().map_or(("", ""), |manifest| (&manifest.version, &manifest.description));
-        let cells = [*name, version, &show_size(info.size_bytes as u64), &facts.join(" "), description];
+        let cells = [*name, version, &size(info.size_bytes as u64), &facts.join(" "), description];
         table.push(cells.map(printable));
         list.push(json!({
             "name": name,

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::feed::{Step, feed};
 use super::module::{Configured, Module, call_help, refused, runtime};
-use crate::cli::describe::{count, excerpt, printable};
+use crate::cli::describe::{count, excerpt, printable, size};
 use crate::cli::input::{self, Bytes, Cuts};
 use crate::cli::table::Table;
 use crate::cli::{EXIT_FAILED, Failure, print, print_json, say};
-use crate::config::{escape, show_size};
+use crate::config::escape;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -232,7 +232,7 @@ impl Run<'_> {
         }
         let budget = self.plugin.options().fuel;
         row("fuel", format!("{} of {budget} ({})", step.stats.fuel, percent(step.stats.fuel, budget)));
-        row("memory", show_size(step.stats.memory_bytes as u64));
+        row("memory", size(step.stats.memory_bytes as u64));
         row("time", format!("{:.1} µs", step.stats.duration.as_secs_f64() * 1e6));
         text.push_str(&table.render());
         text

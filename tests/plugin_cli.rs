@@ -336,6 +336,9 @@ fn a_new_plugin_in_wat_builds_and_passes_its_tests_at_once() {
     folder.plugin(&["new", "my-protocol", "--lang", "wat"]).exits_with(0).says(&["plugin build my-protocol"]);
     folder.plugin(&["test", "my-protocol"]).exits_with(1).says(&["not built yet"]);
     builds_and_passes(&folder, "my-protocol");
+    // The module alone finds the same cases.
+    let ran = folder.plugin(&["test", "my-protocol/target/my-protocol.wasm", "--inputs", "500"]).exits_with(0);
+    ran.says(&["my-protocol/cases.toml", "all passed"]);
     folder.plugin(&["new", "my-protocol", "--lang", "wat"]).exits_with(1).says(&["exists already"]);
 
     // A case that expects the wrong answer fails with its bytes.
@@ -362,8 +365,6 @@ fn builds_and_passes(folder: &Folder, name: &str) {
     let ran =
         folder.plugin(&["test", name, "--inputs", "2000"]).exits_with(0).says(&["all passed", "segmentation", "kept"]);
     assert!(!ran.stdout.contains("broken"), "{}", ran.stdout);
-    // The module alone finds the same cases.
-    folder.plugin(&["test", &wasm, "--inputs", "500"]).exits_with(0).says(&["cases.toml", "all passed"]);
     let ran = folder.plugin_with_input(&["run", &wasm], b"KNK\x01\x05alice").exits_with(0);
     ran.says(&[name, "match, known at 10 bytes", "name=alice"]);
 }

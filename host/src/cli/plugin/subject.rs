@@ -7,7 +7,7 @@ use portsplit_plugin_sdk::harness::{Cases, LoadFailure, Plugin};
 use portsplit_runtime::Runtime;
 use serde_json::Value;
 
-use super::module::{Module, refused};
+use super::module::{Module, read, refused};
 use super::progress::announced;
 use super::project::Project;
 use crate::cli::Failure;
@@ -82,11 +82,16 @@ fn home(module: &Path) -> Option<PathBuf> {
 /// The module that `plugin build` made in a folder.
 fn built(folder: &Path) -> Result<PathBuf, Failure> {
     let project = Project::of_folder(folder)?;
-    let output = || project.build.as_ref().map(|build| folder.join(&build.output));
-    let file = match project.name() {
-        Some(name) => Some(folder.join("target").join(format!("{name}.wasm"))),
+    let in_target = |name: &str| folder.join("target").join(format!("{name}.wasm"));
+    let file = match (project.name(), &project.build) {
+        (Some(name), _) => Some(in_target(name)),
         // The module brings its own manifest, and with it the name.
-        None => output(),
+        (None, Some(build)) => {
+            let module = read(&folder.join(&build.output)).ok();
+            let info = module.and_then(|wasm| portsplit_runtime::inspect(&wasm).ok());
+            info.and_then(|info| info.manifest).map(|manifest| in_target(&manifest.name))
+        }
+        (None, None) => None,
     };
     let shown = printable(&folder.to_string_lossy());
     let file = file.filter(|file| file.is_file());

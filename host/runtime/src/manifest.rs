@@ -38,6 +38,9 @@ pub struct Manifest {
     /// The facts it can learn.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "fact_specs")]
     pub facts: Vec<FactSpec>,
+    /// What it cannot recognise or tell apart, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cannot_see: Vec<String>,
     /// A JSON Schema for its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<Value>,

@@ -23,7 +23,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// What settled it.
     pub reason: Reason,
-    /// How many bytes of the first flight were needed to know.
+    /// How many bytes of the first flight were needed to know; where a plugin had a say, how many it was shown, which
+    /// may be more than it would have needed.
     pub deciding_bytes: usize,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::guest::start;
-use crate::support::config::{LISTEN, service, to};
+use crate::support::config::{LISTEN, service};
 use crate::support::servers::{NGINX_TOOLS, Nginx, SSH_TOOLS, Sshd};
 use crate::support::{Backend, Portsplit, eventually, tools};
 

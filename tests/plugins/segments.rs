@@ -81,7 +81,7 @@ fn the_shipped_plugins_decide_the_same_however_the_bytes_are_cut() {
     for (service, bytes) in &flights {
         let client = portsplit.client_sending(bytes);
         assert_eq!(finish(&client, bytes), *service, "the whole flight at once");
-        decided_at.push(portsplit.connection_of(&client.local()).field("deciding_bytes"));
+        decided_at.push(portsplit.connection_of(&client.local()).number("deciding_bytes"));
         for _ in 0..40 {
             let mut cuts: Vec<usize> = (0..rng.below(8)).map(|_| rng.below(bytes.len())).collect();
             cuts.sort_unstable();
@@ -96,7 +96,8 @@ fn the_shipped_plugins_decide_the_same_however_the_bytes_are_cut() {
                 client.send_byte_by_byte(bytes);
                 assert_eq!(finish(&client, bytes), *service, "byte by byte");
                 let line = portsplit.connection_of(&client.local());
-                assert_eq!(&line.field("deciding_bytes"), decided_at, "byte by byte: {}", line.text());
+                // A plugin that is asked with many bytes at once does not say how many it would have needed.
+                assert!(line.number("deciding_bytes") <= *decided_at, "byte by byte: {}", line.text());
             });
         }
     });

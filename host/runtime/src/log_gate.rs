@@ -59,11 +59,17 @@ impl LogGate {
 fn emit(plugin: &str, line: &LogLine, suppressed: u64) {
     let message = line.message.as_str();
     match line.level {
-        LogLevel::Error => tracing::error!(target: "portsplit::plugin", plugin, message, suppressed, "plugin log"),
-        LogLevel::Warn => tracing::warn!(target: "portsplit::plugin", plugin, message, suppressed, "plugin log"),
-        LogLevel::Info => tracing::info!(target: "portsplit::plugin", plugin, message, suppressed, "plugin log"),
-        LogLevel::Debug => tracing::debug!(target: "portsplit::plugin", plugin, message, suppressed, "plugin log"),
-        LogLevel::Trace => tracing::trace!(target: "portsplit::plugin", plugin, message, suppressed, "plugin log"),
+        LogLevel::Error => {
+            tracing::error!(target: "portsplit::plugin", plugin, line = message, suppressed, "plugin log")
+        }
+        LogLevel::Warn => tracing::warn!(target: "portsplit::plugin", plugin, line = message, suppressed, "plugin log"),
+        LogLevel::Info => tracing::info!(target: "portsplit::plugin", plugin, line = message, suppressed, "plugin log"),
+        LogLevel::Debug => {
+            tracing::debug!(target: "portsplit::plugin", plugin, line = message, suppressed, "plugin log")
+        }
+        LogLevel::Trace => {
+            tracing::trace!(target: "portsplit::plugin", plugin, line = message, suppressed, "plugin log")
+        }
     }
 }
 

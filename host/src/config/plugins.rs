@@ -185,7 +185,12 @@ impl<'a> Plugins<'a> {
         reporter: &mut Reporter,
     ) -> Option<Guest> {
         let raw = table.and_then(|number| self.raw.get(number));
-        let (options, on_error) = options(raw, reporter)?;
+        let (mut options, on_error) = options(raw, reporter)?;
+        if raw.is_none() {
+            // The name in logs is the one that the file uses: `our-vpn` for `lib/our-vpn.wasm`.
+            let stem = Path::new(written.get_ref()).file_stem().unwrap_or_default();
+            options.name = printable(&stem.to_string_lossy());
+        }
         let wasm = match module {
             Module::Shipped(name) => plugin::shipped(name)?.to_vec(),
             Module::File(path) => match read_limited(path, options.max_size_bytes) {

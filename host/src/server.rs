@@ -31,6 +31,9 @@ use crate::sys;
 pub fn run(config: Config) -> Result<()> {
     report_panics();
     raise_open_files_limit();
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Handled from here on, a signal that comes while addresses are bound waits for its turn and leaves nothing behind.
+    let signals = control.block_on(async { Signals::handle() })?;
     let config = Arc::new(config);
     let bound = config
         .listeners
@@ -52,7 +55,7 @@ pub fn run(config: Config) -> Result<()> {
     for (number, bound) in bound.into_iter().enumerate() {
         server.open(&config, number, bound);
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(server.control())
+    control.block_on(server.control(signals))
 }
 
 /// Everything the control thread holds.
@@ -75,10 +78,8 @@ struct Open {
 }
 
 impl Server {
-    async fn control(mut self) -> Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut stop =
-            Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    async fn control(mut self, signals: Signals) -> Result<()> {
+        let Signals { mut hangup, mut stop } = signals;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = self.workers.len(),
@@ -220,6 +221,19 @@ impl Server {
 pub(crate) fn log_warnings(warnings: &[Problem]) {
     for warning in warnings {
         tracing::warn!("{}", warning.headline());
+    }
+}
+
+/// All signals that mean something.
+struct Signals {
+    hangup: Signal,
+    stop: Stop,
+}
+
+impl Signals {
+    fn handle() -> io::Result<Signals> {
+        let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Signals { hangup: signal(SignalKind::hangup())?, stop })
     }
 }
 

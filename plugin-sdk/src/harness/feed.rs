@@ -295,7 +295,8 @@ mod tests {
 
     #[test]
     fn each_expectation_can_fail() {
-        let failing: [(&str, fn(&Plugin)); 11] = [
+        type Expectation = fn(&Plugin);
+        let failing: [(&str, Expectation); 11] = [
             ("expected match\n", |plugin| drop(plugin.feed(b"GET").expect_match())),
             ("expected need-more\n", |plugin| drop(plugin.feed(b"GET").expect_undecided())),
             ("expected need-more(5)\n", |plugin| drop(plugin.feed(b"POST").expect_need_more(5))),

@@ -4,8 +4,11 @@
 //! later one can win, so a decision never depends on how the bytes were cut. This file is pure: it reads no socket and
 //! no clock, and is told when bytes end (`End`).
 
+mod first_byte;
+
 use std::sync::Arc;
 
+use self::first_byte::FirstByteIndex;
 use crate::decision::{Decision, End, Outcome, Reason, Verdict};
 use crate::matcher::{Answer, Classifier, Fact, Matcher, Standing};
 
@@ -14,6 +17,7 @@ use crate::matcher::{Answer, Classifier, Fact, Matcher, Standing};
 pub struct Router {
     rules: Vec<Rule>,
     classifiers: Vec<Arc<dyn Classifier>>,
+    by_first_byte: FirstByteIndex,
     at_once: Option<Decision>,
 }
 
@@ -49,10 +53,28 @@ enum Ruling {
     Failed,
 }
 
+impl Deciding {
+    /// Goes on to the rule with this index.
+    fn begin(&mut self, rule: usize) {
+        self.rule = rule;
+        self.standings.clear();
+        self.seen = 0;
+    }
+
+    /// Goes on to the rule with this index, if it is another one, over rules that the first byte has rejected.
+    fn pass_to(&mut self, rule: usize) {
+        if rule != self.rule {
+            self.begin(rule);
+            self.floor = self.floor.max(1);
+        }
+    }
+}
+
 impl Router {
     /// Makes a router that asks `rules` in this order; their classifier slots index `classifiers`.
     pub fn new(rules: Vec<Rule>, classifiers: Vec<Arc<dyn Classifier>>) -> Router {
-        let mut router = Router { rules, classifiers, at_once: None };
+        let by_first_byte = FirstByteIndex::of(&rules);
+        let mut router = Router { rules, classifiers, by_first_byte, at_once: None };
         router.at_once = router.decide(&mut Deciding::default(), b"");
         router
     }
@@ -127,7 +149,11 @@ impl Router {
     }
 
     fn ask_in_order(&self, deciding: &mut Deciding, flight: &[u8], end: Option<End>) -> Option<Decision> {
-        while let Some(rule) = self.rules.get(deciding.rule) {
+        loop {
+            if let Some(&byte) = flight.first() {
+                deciding.pass_to(self.by_first_byte.next(byte, deciding.rule).unwrap_or(self.rules.len()));
+            }
+            let Some(rule) = self.rules.get(deciding.rule) else { break };
             match self.ask(rule, deciding, flight, end) {
                 Ruling::Matched(bytes) => {
                     return Some(Decision {
@@ -146,9 +172,7 @@ impl Router {
                 Ruling::Open => return None,
                 Ruling::Rejected(bytes) => {
                     deciding.floor = deciding.floor.max(bytes);
-                    deciding.rule += 1;
-                    deciding.standings.clear();
-                    deciding.seen = 0;
+                    deciding.begin(deciding.rule + 1);
                 }
             }
         }

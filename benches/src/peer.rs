@@ -69,6 +69,9 @@ impl Kind {
     }
 }
 
+/// The module of nginx that relays what is no HTTP.
+const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// A program to compare with.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -83,6 +86,10 @@ impl Program {
     pub(crate) fn at(kind: Kind, path: &Path) -> Option<Program> {
         if kind == Kind::Direct {
             return Some(Program { kind, path: PathBuf::new(), version: String::new() });
+        }
+        // Debian packs it apart from nginx.
+        if kind == Kind::Nginx && !Path::new(NGINX_STREAM).exists() {
+            return None;
         }
         let argument = match kind {
             Kind::Haproxy | Kind::Nginx => "-v",
@@ -247,7 +254,7 @@ fn nginx(rules: &Rules, address: SocketAddr, file: &Path) -> String {
     let Targets { http, tls, .. } = rules.backend;
     let pid = file.with_extension("pid");
     format!(
-        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+        "load_module {NGINX_STREAM};\n\
          daemon off;\nworker_processes {THREADS};\nworker_rlimit_nofile 20000;\npid {};\n\
          events {{ worker_connections 19900; }}\n\
          stream {{\n  map $ssl_preread_protocol $to {{ \"\" {http}; default {tls}; }}\n\

@@ -17,7 +17,7 @@ const MIN_PACKET_BYTES: u16 = HEADER + 26;
 const VERSIONS: core::ops::RangeInclusive<u16> = 256..=511;
 
 /// The most connect data that are waited for; they have some hundred bytes. Of more, service and SID stay unknown.
-const MAX_DATA_BYTES: u16 = 2048;
+const MAX_DATA_BYTES: u16 = 1024;
 
 /// The longest connect packet that is waited for.
 const MAX_PACKET_BYTES: u16 = 128 + MAX_DATA_BYTES;
@@ -75,27 +75,42 @@ fn data<'a>(c: &mut Cursor<'a>, len: u16) -> Result<&'a [u8], Stop> {
     c.take(len.into())
 }
 
-/// Adds what the connect data name as facts.
+/// Adds the first service and the first SID that the connect data name as facts.
+///
+/// One pass, in which each byte is looked at a few times at most, so that the worst data stay well below what the host
+/// allows a call.
 fn name(text: &[u8], facts: &mut Facts) {
-    for (key, fact) in [(&b"SERVICE_NAME"[..], "service"), (b"SID", "sid")] {
-        if let Some(value) = value_of(key, text) {
+    let (mut service, mut sid) = (None, None);
+    let mut rest = text;
+    for _ in 0..MAX_PAIRS {
+        let Some(at) = rest.iter().position(|b| *b == b'(') else { break };
+        rest = rest.get(at + 1..).unwrap_or_default().trim_ascii_start();
+        service = service.or_else(|| value_of(b"SERVICE_NAME", rest));
+        sid = sid.or_else(|| value_of(b"SID", rest));
+    }
+    for (fact, value) in [("service", service), ("sid", sid)] {
+        if let Some(value) = value {
             facts.add(fact, value);
         }
     }
 }
 
+/// The most parentheses that are looked behind. A list of twenty addresses has a hundred.
+const MAX_PAIRS: usize = 256;
+
 /// The most bytes of a value that becomes a fact.
 const MAX_VALUE_BYTES: usize = 256;
 
-/// The value of the first `(key=value)` in `text`, whatever case the key is in and however much space is around it.
+/// The value of `key=value)`, whatever case the key is in and however much space is around it.
 fn value_of<'a>(key: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
-    text.split(|b| *b == b'(').find_map(|pair| {
-        let at = pair.iter().position(|b| *b == b'=')?;
-        let (name, value) = pair.split_at_checked(at)?;
-        let value = value.get(1..)?.split(|b| *b == b')').next()?.trim_ascii();
-        let is_it = name.trim_ascii().eq_ignore_ascii_case(key);
-        (is_it && !value.is_empty() && value.len() <= MAX_VALUE_BYTES).then_some(value)
-    })
+    let (name, rest) = text.split_at_checked(key.len())?;
+    if !name.eq_ignore_ascii_case(key) {
+        return None;
+    }
+    let rest = rest.trim_ascii_start().strip_prefix(b"=")?;
+    let end = rest.iter().position(|b| matches!(b, b'(' | b')'))?;
+    let value = rest.get(..end)?.trim_ascii();
+    (1..=MAX_VALUE_BYTES).contains(&value.len()).then_some(value)
 }
 
 portsplit_plugin_sdk::export! {
@@ -109,7 +124,7 @@ portsplit_plugin_sdk::export! {
         "sid": "the `SID` in the connect data of older clients",
     },
     cannot_see: [
-        "service and SID in connect data of more than 2048 bytes",
+        "service and SID in connect data of more than 1024 bytes",
         "Oracle Net inside TLS (TCPS), which is TLS",
     ],
     examples: [

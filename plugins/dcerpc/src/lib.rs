@@ -1,15 +1,18 @@
 //! The classifier for DCE/RPC over TCP, Microsoft's included: the bind a client sends first (C706, section 12.6.4.3;
 //! MS-RPCE, section 2.2.2).
 //!
-//! Version 5.0 or 5.1, the type bind, a first fragment, the client's representation of data, which says how the numbers
-//! behind it are written; then lengths, limits and a list of interfaces. It is recognised at the first interface, whose
-//! UUID is what a server is chosen by.
+//! Version 5.0 or 5.1, the type, flags, the client's representation of data, which says how the numbers behind it are
+//! written; then lengths, limits and a list of interfaces. It is recognised at the first interface, whose UUID is what a
+//! server is chosen by. A client that goes on where it was, with a call or another context, is recognised too.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
 
 /// The least bind: the common header, its own fixed part and one interface with one transfer syntax.
 const MIN_BIND_BYTES: u16 = 16 + 8 + 4 + 4 + 20 + 20;
+
+/// The least call: the common header, a hint, the context and the operation.
+const MIN_REQUEST_BYTES: u16 = 16 + 8;
 
 /// Up to the end of the first interface's UUID.
 const MAX_BYTES: usize = 16 + 8 + 4 + 4 + 16;
@@ -26,16 +29,24 @@ impl Classifier for DceRpc {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        c.tag(b"\x05")?;
-        c.u8_in(0..=1)?;
-        c.tag(b"\x0b")?;
-        c.u8_where(|flags| flags & 1 == 1)?; // a first fragment
+        // Only a bind may be of version 5.1: 05 01 00 is what most clients of SOCKS begin with.
+        let kind = c.one_of(&[b"\x05\x00\x0b", b"\x05\x01\x0b", b"\x05\x00\x0e", b"\x05\x00\x00"])?;
+        let (message, least) = match kind {
+            0 | 1 => ("bind", MIN_BIND_BYTES),
+            2 => ("alter-context", MIN_BIND_BYTES),
+            _ => ("request", MIN_REQUEST_BYTES),
+        };
+        c.u8()?; // flags
         // Integers little or big endian, characters ASCII or EBCDIC, one of four kinds of floating point.
         let little = c.u8_where(|order| order & !0x11 == 0)? & 0x10 != 0;
         c.u8_in(0..=3)?;
         c.tag(b"\x00\x00")?;
-        let len = u16_in(&mut c, little, MIN_BIND_BYTES, u16::MAX)?;
-        u16_in(&mut c, little, 0, len - MIN_BIND_BYTES)?; // of which for authentication
+        let len = u16_in(&mut c, little, least, u16::MAX)?;
+        u16_in(&mut c, little, 0, len - least)?; // of which for authentication
+        facts.add("message", message);
+        if least == MIN_REQUEST_BYTES {
+            return Ok(Match);
+        }
         c.limit(usize::from(len) - c.position())?;
         c.skip(4 + 2 + 2 + 4)?; // call, fragment sizes, group
         c.u8_in(1..=u8::MAX)?; // interfaces
@@ -84,6 +95,7 @@ portsplit_plugin_sdk::export! {
     protocols: ["dcerpc"],
     max_bytes: MAX_BYTES,
     facts: {
+        "message": "`bind`; or `alter-context` or `request` from a client that goes on without one",
         "interface": "the UUID of the first interface that is bound, in lower case, such as \
                       `e1af8308-5d1f-11c9-91a4-08002b14a0fa` for the endpoint mapper",
     },
@@ -96,7 +108,7 @@ portsplit_plugin_sdk::export! {
             \x08\x83\xaf\xe1\x1f\x5d\xc9\x11\x91\xa4\x08\x00\x2b\x14\xa0\xfa")
             .matches(48).fact("interface", "e1af8308-5d1f-11c9-91a4-08002b14a0fa"),
         Example::bytes(b"\x05\x00\x0b\x03\x10\0\0\0\x48\0\0\0\x01\0\0\0").undecided(),
-        Example::bytes(b"\x05\x00\x00\x03").rejects(3),
+        Example::bytes(b"\x05\x00\x0c\x03").rejects(3),
         Example::bytes(b"\x05\x02\x00\x02").rejects(2),
         Example::text("GET / HTTP/1.1\r\n").rejects(1),
     ],

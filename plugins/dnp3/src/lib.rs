@@ -2,7 +2,7 @@
 //!
 //! Two fixed bytes, a length, control, destination and source, and a checksum over these eight bytes. The control byte
 //! of a first frame has the bit of the primary station, with one of its six functions, and those without user data have
-//! the least length.
+//! the least length. User data may be of no byte: stations are tried with such frames.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -30,7 +30,7 @@ impl Classifier for Dnp3 {
         let len = c.u8_in(MIN_LEN..=u8::MAX)?;
         let control = c.u8_where(|control| match control & 0x4f {
             0x40 | 0x41 | 0x42 | 0x49 => len == MIN_LEN, // resets, test, request of the link's state
-            0x43 | 0x44 => len > MIN_LEN,                // user data, confirmed or not
+            0x43 | 0x44 => true,                         // user data, confirmed or not
             _ => false,
         })?;
         let destination = c.u16_le()?;

@@ -45,8 +45,9 @@ pub(crate) fn check(c: &mut Cursor<'_>, code: u8) -> Result<(), Stop> {
         }
         24 => ensure(left == 2),
         43 => device(c),
-        // Programming of old controllers, and of Concept; for users; UMAS; firmware and programming of Schneider's.
-        9 | 10 | 13 | 14 | 18 | 19 | 40 | 65..=72 | 90 | 100..=110 | 125..=127 => Ok(()),
+        // For users; and reserved for what vendors had before (annex A), such as 90 for UMAS. 13 is reserved too, but a
+        // session of HART-IP begins like a request of it.
+        65..=72 | 100..=110 | 9 | 10 | 14 | 41 | 42 | 90 | 91 | 125..=127 => Ok(()),
         _ => Err(Reject),
     }
 }
@@ -76,7 +77,8 @@ fn records(c: &mut Cursor<'_>, least: usize) -> Result<(), Stop> {
 fn device(c: &mut Cursor<'_>) -> Result<(), Stop> {
     match c.one_of(&[b"\x0e", b"\x0d"])? {
         0 => {
-            ensure(c.left() == Some(2))?;
+            // Two bytes follow. A client that counts more of them is no other protocol.
+            ensure(c.left() >= Some(2))?;
             c.u8_in(1..=4).map(|_| ())
         }
         _ => Ok(()),

@@ -39,16 +39,10 @@ pub(crate) fn read_old(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     field(&mut c, NAME)?; // application
     field(&mut c, NAME)?; // server
     c.skip(255 + 1)?; // passwords for other servers
-    let version = match c.u16_be_in(0x0400..=0x0500)? {
-        0x0400 => "4.0",
-        0x0402 => "4.2",
-        0x0406 => "4.6",
-        0x0500 => "5.0",
-        _ => return Err(Reject),
-    };
+    let (major, minor) = (c.u8_in(4..=5)?, c.u8_in(0..=9)?);
     c.tag(b"\x00\x00")?;
     facts.add("message", "login");
-    facts.add("version", version);
+    facts.add("version", [b'0' + major, b'.', b'0' + minor]);
     Ok(Match)
 }
 

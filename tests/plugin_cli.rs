@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 /// The verbs that have more to be tested than fits here.
 mod plugin_cli {
+    mod bench;
     mod matrix;
     mod page;
 }

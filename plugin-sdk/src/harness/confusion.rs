@@ -90,8 +90,8 @@ impl Confusion {
                 row.cases += 1;
                 for (column, (other, _)) in plugins.iter().enumerate() {
                     let verdict = if column == number { own(case, plugin) } else { ask(case, other) };
-                    let matched = row.matched.iter_mut().nth(column);
-                    let undecided = row.undecided.iter_mut().nth(column);
+                    let matched = row.matched.get_mut(column);
+                    let undecided = row.undecided.get_mut(column);
                     if let (Some(matched), Some(undecided)) = (matched, undecided) {
                         *matched += usize::from(verdict == Ok(Verdict::Match));
                         *undecided += usize::from(matches!(verdict, Ok(Verdict::NeedMore(_))));

@@ -42,6 +42,7 @@ pub struct Measurement {
 
 /// The figures of all plugins together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Overall {
     /// Samples of measurable labels that a plugin knows.
     pub samples: usize,
@@ -90,6 +91,7 @@ pub struct Claimed {
 
 /// The figures of one label.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Protocol {
     /// The label; `None` for a plugin that knows no label of the corpus.
     pub label: Option<String>,
@@ -117,6 +119,8 @@ pub struct Protocol {
     pub negatives_claimed: usize,
     /// These of all negatives.
     pub claimed: Option<f64>,
+    /// Samples of labels they do not know that these plugins had not decided in the end: services behind them wait.
+    pub left_open: usize,
 }
 
 /// The middle and the largest of some numbers.

@@ -8,6 +8,7 @@ mod figures;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use portsplit_plugin_sdk::harness::{Cases, Confusion, Corpus, Measurement, measure};
@@ -21,8 +22,8 @@ use crate::cli::table::Table;
 use crate::cli::{EXIT_FAILED, Failure, print, print_json, say};
 use crate::plugin::SHIPPED;
 
-/// Samples between two signs of life.
-const SAMPLES_PER_SIGN: usize = 200;
+/// Time between two signs of life.
+const TIME_PER_SIGN: Duration = Duration::from_secs(2);
 
 /// What `plugin test` takes for the matrix.
 #[derive(Debug, clap::Args)]
@@ -81,16 +82,19 @@ fn by_cases(subjects: &[Subject], as_json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if passed { 0 } else { EXIT_FAILED }))
 }
 
-/// A row for each plugin, then what is wrong. The cells themselves, of which all but the diagonal are 0, are in the JSON.
+/// A row for each plugin, then what is wrong. The cells themselves, of which all but the diagonal should be 0, are in the
+/// JSON. A case that is left open makes services behind that plugin wait.
 fn confusion_text(confusion: &Confusion) -> String {
     let mut table = Table::default();
-    table.push(["plugin", "cases", "matched", "by others", "undecided for others"]);
+    table.push(["plugin", "cases", "matched", "by others", "left open by others", "leaves open"]);
     for (number, row) in confusion.rows.iter().enumerate() {
         let own = row.matched.get(number).copied().unwrap_or_default();
         let others = row.matched.iter().sum::<usize>() - own;
-        let undecided = row.undecided.iter().enumerate().filter(|(column, _)| *column != number);
-        let undecided: usize = undecided.map(|(_, cases)| cases).sum();
-        let numbers = [row.cases, own, others, undecided].map(|number| number.to_string());
+        let is_other = |(at, cases): (usize, &usize)| (at != number).then_some(*cases);
+        let by_others: usize = row.undecided.iter().enumerate().filter_map(is_other).sum();
+        let column = confusion.rows.iter().enumerate().filter(|(at, _)| *at != number);
+        let of_others: usize = column.filter_map(|(_, row)| row.undecided.get(number)).sum();
+        let numbers = [row.cases, own, others, by_others, of_others].map(|number| number.to_string());
         table.push([printable(&row.plugin)].into_iter().chain(numbers));
     }
     let mut text = table.render();
@@ -135,8 +139,10 @@ fn on_corpus(options: &Options, subjects: &[Subject], as_json: bool) -> Result<E
         corpus = corpus.and(read);
     }
     let plugins: Vec<_> = subjects.iter().map(|subject| &subject.plugin).collect();
+    let mut told = Instant::now();
     let measured = measure(&plugins, &corpus, |done, all| {
-        if done > 0 && done.is_multiple_of(SAMPLES_PER_SIGN) {
+        if told.elapsed() >= TIME_PER_SIGN {
+            told = Instant::now();
             say(&format!("{done} of {all} samples"));
         }
     });

@@ -74,7 +74,7 @@ fn errors_name_the_line() {
     let sample = r#"{"transport":"tcp","segments":["0"]}"#;
     assert_eq!(error(&[sample]), "line 1: `segments`: `hex` has an odd number of digits");
     assert!(error(&[r#"{"transport":"tcp","segments":"00"}"#]).starts_with("line 1: "));
-    assert!(Corpus::parse("", "[]").unwrap_err().to_string().starts_with("the labels: "));
+    assert!(Corpus::parse("", "7").unwrap_err().to_string().starts_with("the labels: "));
 }
 
 #[test]

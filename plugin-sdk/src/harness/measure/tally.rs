@@ -14,7 +14,7 @@ pub(super) struct Tally<'c> {
     /// By label.
     rows: BTreeMap<&'c str, Row>,
     /// By plugin.
-    claims: Vec<Claims>,
+    strangers: Vec<Strangers>,
     without_detector: BTreeSet<&'c str>,
     result: Measurement,
 }
@@ -29,11 +29,15 @@ struct Row {
     fuel: Vec<u64>,
 }
 
-/// What a plugin matched without knowing it: negatives, and all.
+/// What a plugin did with samples it does not know.
 #[derive(Clone, Copy, Default)]
-struct Claims {
+struct Strangers {
+    /// Matched ones that nobody may match.
     negatives: usize,
-    wrong: usize,
+    /// All matched ones.
+    claimed: usize,
+    /// Those that were undecided in the end.
+    open: usize,
 }
 
 impl<'c> Tally<'c> {
@@ -43,7 +47,7 @@ impl<'c> Tally<'c> {
             known: corpus.known(plugins),
             names: plugins.iter().map(|plugin| plugin.name().to_owned()).collect(),
             rows: BTreeMap::new(),
-            claims: vec![Claims::default(); plugins.len()],
+            strangers: vec![Strangers::default(); plugins.len()],
             without_detector: BTreeSet::new(),
             result: Measurement {
                 samples: corpus.samples.len(),
@@ -84,13 +88,15 @@ impl<'c> Tally<'c> {
         }
         // In protocols where servers speak first nobody may match, whatever a manifest lists.
         let is_own = |plugin: usize| !matches!(role, Role::Negative(_)) && owners.contains(&plugin);
-        let claims = asked.iter().enumerate().filter(|(plugin, asked)| asked.matched() && !is_own(*plugin));
-        for (plugin, asked) in claims {
-            self.result.overall.wrong_claims += 1;
-            if let Some(claims) = self.claims.get_mut(plugin) {
-                claims.wrong += 1;
-                claims.negatives += usize::from(matches!(role, Role::Negative(_)));
+        for (plugin, asked) in asked.iter().enumerate().filter(|(plugin, _)| !is_own(*plugin)) {
+            let Some(strangers) = self.strangers.get_mut(plugin) else { continue };
+            strangers.open += usize::from(asked.undecided());
+            if !asked.matched() {
+                continue;
             }
+            strangers.claimed += 1;
+            strangers.negatives += usize::from(matches!(role, Role::Negative(_)));
+            self.result.overall.wrong_claims += 1;
             self.result.wrong.push(Wrong {
                 origin: sample.origin.clone(),
                 label: sample.label.clone(),
@@ -184,9 +190,9 @@ impl<'c> Tally<'c> {
     }
 
     fn protocol(&self, label: Option<&str>, owners: &[usize], row: Row, negatives: usize) -> Protocol {
-        let claims = owners.iter().filter_map(|owner| self.claims.get(*owner));
-        let (wrong_claims, negatives_claimed) =
-            claims.fold((0, 0), |(wrong, negative), claims| (wrong + claims.wrong, negative + claims.negatives));
+        let strangers: Vec<Strangers> = owners.iter().filter_map(|owner| self.strangers.get(*owner).copied()).collect();
+        let wrong_claims = strangers.iter().map(|plugin| plugin.claimed).sum();
+        let negatives_claimed = strangers.iter().map(|plugin| plugin.negatives).sum();
         let measurable = label.is_some_and(|label| self.corpus.is_measurable(label));
         let rate = |hits: usize, of: usize| share(hits, of).filter(|_| measurable);
         Protocol {
@@ -203,6 +209,7 @@ impl<'c> Tally<'c> {
             fuel: Spread::of(row.fuel),
             negatives_claimed,
             claimed: share(negatives_claimed, negatives),
+            left_open: strangers.iter().map(|plugin| plugin.open).sum(),
         }
     }
 }

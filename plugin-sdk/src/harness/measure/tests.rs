@@ -58,7 +58,8 @@ fn hits_misses_and_wrong_claims_are_counted_where_they_belong() {
     assert_eq!(rows, [("a-again", None), ("a1", Some(0.4)), ("b", Some(1.0))]);
     let row = &found.protocols[1];
     assert_eq!((row.samples, row.matched, row.undecided, row.wrong_claims), (5, 2, 1, 1));
-    assert_eq!((row.negatives_claimed, row.precision), (1, Some(2.0 / 3.0)));
+    assert_eq!((row.negatives_claimed, row.precision, row.left_open), (1, Some(2.0 / 3.0), 0));
+    assert_eq!(found.protocols[2].left_open, 1, "half a letter of the greeter");
     assert_eq!(row.decided_at, Some(Spread { median: 2, max: 2 }));
     assert!(row.fuel.is_some_and(|fuel| 0 < fuel.median && fuel.max <= all.most_fuel), "{row:?}");
 }

@@ -164,7 +164,8 @@ fn head(plugins: usize, cases: Option<&Path>, measured: Option<&Path>) -> String
          ```\n\n\
          Only what a client sends first counts, never a port. A match means that the bytes are this protocol and nothing \
          else that is known here; what cannot be told apart is listed with [each detector](#each-detector). What no \
-         detector knows is recognised by a `prefix`, a `regex` or [a plugin of your own](plugins.md).\n\n",
+         detector knows is recognised by a `prefix`, a `regex` or [a plugin of your own](plugins.md). What a decision costs \
+         with 1, 10, 25 and all of them, `portsplit plugin bench --all` measures.\n\n",
         count(plugins, "detector")
     )
 }
@@ -202,12 +203,16 @@ fn measured_by(figures: Option<&Figures>) -> String {
     let dates: Vec<&str> = figures.corpus.iter().filter_map(|file| file.date.as_deref()).collect();
     let of = if dates.is_empty() { String::new() } else { format!(" of {}", dates.join(" and ")) };
     let all = &figures.measured.overall;
+    let alike = match figures.measured.is_sound() {
+        true => " Every sample got the same answer in the segments that were captured and byte by byte.",
+        false => "",
+    };
     let rate = |part: Option<f64>| part.map_or_else(|| "—".to_owned(), |part| format!("{:.2} %", part * 100.0));
     format!(
         " Recall and precision: measured on {}{of} that real clients sent, which others captured and nobody here wrote; \
          \"3 of 3\" where there are too few for a rate, — where there is none.\n\n\
          All together: recall {} ({} of {} samples), precision {} ({}); of {} samples that no detector may match, {} \
-         ({}) were matched. Every sample got the same answer in the segments that were captured and byte by byte.\n",
+         ({}) were matched.{}\n",
         count(figures.measured.samples, "first flight"),
         rate(all.recall),
         all.matched,
@@ -217,6 +222,7 @@ fn measured_by(figures: Option<&Figures>) -> String {
         all.negatives,
         all.negatives_claimed,
         rate(all.claimed),
+        alike,
     )
 }
 

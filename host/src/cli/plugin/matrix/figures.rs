@@ -63,6 +63,7 @@ fn table(measured: &Measurement) -> String {
         "max",
         "wrong",
         "negatives",
+        "open",
     ]));
     for protocol in &measured.protocols {
         table.push(row(protocol));
@@ -87,6 +88,7 @@ fn row(protocol: &Protocol) -> Vec<String> {
         fuel_max,
         protocol.wrong_claims.to_string(),
         protocol.claimed.map_or_else(|| "-".to_owned(), |part| format!("{:.1} %", part * 100.0)),
+        protocol.left_open.to_string(),
     ]
 }
 
@@ -96,7 +98,7 @@ fn overall(measured: &Measurement) -> String {
     let mut row = |what: &str, found: String| table.push([what.to_owned(), found]);
     row("recall", format!("{}: {} of {} samples of measurable labels", rate(all.recall), all.matched, all.samples));
     row("precision", format!("{}: {} wrong", rate(all.precision), count(all.wrong_claims, "claim")));
-    row("undecided", format!("{} of the samples that were missed", all.undecided));
+    row("undecided", format!("{} of the {} that were missed", all.undecided, all.samples - all.matched));
     row("negatives", negatives(all));
     row("too few for rates", format!("{} of {} samples matched", all.unmeasured_matched, all.unmeasured));
     row("server spoke first", format!("{} of {} samples matched, none had to", all.excused_matched, all.excused));

@@ -3,7 +3,10 @@
 //! The harness runs in this process, for a program started for each would take minutes.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 use portsplit::plugin::SHIPPED;
 use portsplit_plugin_sdk::harness::{Cases, Confusion, Laws, Plugin};
@@ -24,50 +27,53 @@ fn cases(name: &str, plugin: &Plugin) -> Cases {
     let file = plugins().join(name).join("cases.toml");
     let examples = Cases::of_manifest(plugin.manifest().unwrap_or_else(|| panic!("{name} has no manifest")));
     assert!(!examples.list.is_empty(), "the manifest of {name} has no examples");
-    // Detectors whose cases are tests in Rust have no such file.
-    if !file.exists() && plugins().join(name).join("src/tests.rs").exists() {
-        return examples;
-    }
     let cases = Cases::read(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
     cases.and(examples)
 }
 
-fn load(runtime: &Runtime, name: &str, wasm: &[u8]) -> Plugin {
-    Plugin::wasm(wasm).runtime(runtime).load().unwrap_or_else(|error| panic!("{name}: {error}"))
+/// The runtime of these tests, with a cache: the laws load modules more than once.
+fn runtime() -> Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("detectors"));
+        Runtime::new(RuntimeOptions { cache_dir, backtrace: true, ..RuntimeOptions::default() }).unwrap()
+    });
+    RUNTIME.clone()
 }
 
-fn all() -> Vec<(&'static str, Plugin, Cases)> {
-    let runtime = Runtime::new(RuntimeOptions { backtrace: true, ..RuntimeOptions::default() }).unwrap();
-    let all = SHIPPED.iter().map(|(name, wasm)| {
-        let plugin = load(&runtime, name, wasm);
-        let cases = cases(name, &plugin);
-        (*name, plugin, cases)
-    });
-    all.collect()
+/// Loads a shipped detector, with its cases.
+fn load(name: &str, wasm: &[u8]) -> (Plugin, Cases) {
+    let plugin = Plugin::wasm(wasm).runtime(&runtime()).load().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let cases = cases(name, &plugin);
+    (plugin, cases)
 }
 
 #[test]
 fn every_shipped_detector_passes_its_cases_and_keeps_the_laws() {
-    let all = all();
-    assert!(!all.is_empty(), "nothing is shipped");
-    let mut failed = Vec::new();
-    for (name, plugin, cases) in &all {
-        let outcome = cases.check(plugin);
-        if !outcome.passed() {
-            failed.push(format!("{name}: {outcome}"));
+    assert!(!SHIPPED.is_empty(), "nothing is shipped");
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let check = || {
+        while let Some((name, wasm)) = SHIPPED.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (plugin, cases) = load(name, wasm);
+            let outcome = cases.check(&plugin);
+            let report = Laws::all().over(&cases).random(INPUTS).check(&plugin);
+            if !outcome.passed() || !report.kept() {
+                failed.lock().unwrap().push(format!("{name}: {outcome}\n{report}"));
+            }
         }
-        let report = Laws::all().over(cases).random(INPUTS).check(plugin);
-        if !report.kept() {
-            failed.push(format!("{name}: {report}"));
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(check);
         }
-    }
+    });
+    let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
 fn no_shipped_detector_matches_the_cases_of_another() {
-    let all = all();
-    let plugins: Vec<(&Plugin, &Cases)> = all.iter().map(|(_, plugin, cases)| (plugin, cases)).collect();
+    let loaded: Vec<(Plugin, Cases)> = SHIPPED.iter().map(|(name, wasm)| load(name, wasm)).collect();
+    let plugins: Vec<(&Plugin, &Cases)> = loaded.iter().map(|(plugin, cases)| (plugin, cases)).collect();
     let confusion = Confusion::of(&plugins);
     assert!(confusion.rows.iter().all(|row| row.cases > 0), "a detector has no case that matches");
     assert!(confusion.wrong.is_empty(), "{:#?}", confusion.wrong);

@@ -151,9 +151,16 @@ fn head(plugins: usize, cases: Option<&Path>, measured: Option<&Path>) -> String
             command.push_str(&format!(" --{option} {}", printable(&path.to_string_lossy())));
         }
     }
+    let figures = match measured {
+        Some(path) => {
+            let path = printable(&path.to_string_lossy());
+            format!(" The figures in {path} by `portsplit plugin test --matrix --corpus FILE --json`.")
+        }
+        None => String::new(),
+    };
     format!(
         "# Detectors\n\n\
-         <!-- Written by `{command}`. -->\n\n\
+         <!-- Written by `{command}`.{figures} -->\n\n\
          portsplit ships {}. A service uses one by its name, and may ask for facts:\n\n\
          ```toml\n\
          [[service]]\n\

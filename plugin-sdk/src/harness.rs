@@ -116,7 +116,7 @@
 //!
 //! # let wasm = wat::parse_str(include_str!("../../tests/bad-plugins/total.wat"))?;
 //! let plugin = Plugin::wasm(wasm).load()?;
-//! let report = Laws::all().for_time(Duration::from_secs(10)).stop_at_first().seed(7).check(&plugin);
+//! let report = Laws::all().for_time(Duration::from_secs(60)).stop_at_first().seed(7).check(&plugin);
 //! let violation = report.violation(Law::Total).expect("this one traps");
 //! println!("{violation}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -13,6 +13,13 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The verbs that have more to be tested than fits here.
+mod plugin_cli {
+    mod bench;
+    mod matrix;
+    mod page;
+}
+
 /// What a command left behind.
 #[derive(Debug)]
 struct Ran {

@@ -17,6 +17,7 @@ mod plugins {
     mod at_load;
     mod cache;
     mod canary;
+    mod detectors;
     mod failing;
     mod hostile;
     mod languages;

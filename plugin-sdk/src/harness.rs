@@ -3,8 +3,9 @@
 //! A plugin under test is a [`Plugin`], loaded from wasm by the host's own runtime or from native code by the SDK. What
 //! the harness says about it therefore holds in the host. The files in reading order: `plugin` loads and calls, and
 //! gives a `judgement`; `trace` is the answers at each length; `feed` asserts about one input; `cases` are inputs as
-//! data; `laws` are what holds for every input; `explore` makes inputs; `differential` compares two builds. Nothing here
-//! prints or reads the command line; `portsplit plugin test`, `fuzz` and `run` do that on top of it.
+//! data; `laws` are what holds for every input; `explore` makes inputs; `differential` compares two builds; `confusion`
+//! asks all plugins about the cases of each; `corpus` are captured samples, and `measure` what plugins make of them.
+//! Nothing here prints or reads the command line; `portsplit plugin test`, `fuzz` and `run` do that on top of it.
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -115,7 +116,7 @@
 //!
 //! # let wasm = wat::parse_str(include_str!("../../tests/bad-plugins/total.wat"))?;
 //! let plugin = Plugin::wasm(wasm).load()?;
-//! let report = Laws::all().for_time(Duration::from_secs(10)).stop_at_first().seed(7).check(&plugin);
+//! let report = Laws::all().for_time(Duration::from_secs(60)).stop_at_first().seed(7).check(&plugin);
 //! let violation = report.violation(Law::Total).expect("this one traps");
 //! println!("{violation}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -136,13 +137,22 @@ mod laws;
 
 mod differential;
 
+mod confusion;
+mod corpus;
+mod measure;
+
 pub use portsplit_runtime::{Fact, Flags, Manifest, PluginOptions};
 
 pub use self::cases::{Case, CaseError, CaseOutcome, Cases, CasesOutcome, DecidedAt, Expected};
+pub use self::confusion::{Confusion, ConfusionRow, Overlap, WrongCell};
+pub use self::corpus::{Corpus, CorpusError, Negative, Origin, Role, Sample};
 pub use self::differential::{Difference, differential};
 pub use self::feed::Fed;
 pub use self::judgement::{Answer, Fault, FaultKind, Judgement};
 pub use self::laws::{Law, LawReport, Laws, Report, Violation};
+pub use self::measure::{
+    Claimed, Disagreement, Failure, Measurement, Missed, Overall, Protocol, Spread, Wrong, measure,
+};
 pub use self::plugin::{Builder, LoadFailure, Plugin};
 pub use self::text::hexdump;
 pub use self::trace::Trace;

@@ -15,6 +15,7 @@ mod list;
 mod run;
 
 mod fuzz;
+mod matrix;
 mod subject;
 mod test;
 

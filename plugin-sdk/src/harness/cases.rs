@@ -77,6 +77,8 @@ pub struct Case {
     pub facts: BTreeMap<String, Vec<String>>,
     /// Whether the client half-closes after the bytes.
     pub half_close: bool,
+    /// Other plugins that match these bytes too, by name, each with the reason why that cannot be helped.
+    pub overlaps: BTreeMap<String, String>,
 }
 
 /// The verdict a case expects.
@@ -175,6 +177,7 @@ impl Case {
             need_more: BTreeMap::new(),
             facts: facts.collect(),
             half_close: false,
+            overlaps: BTreeMap::new(),
         })
     }
 }
@@ -209,6 +212,11 @@ impl fmt::Display for Case {
             };
             let facts: Vec<String> = self.facts.iter().map(fact).collect();
             writeln!(f, "facts = {{ {} }}", facts.join(", "))?;
+        }
+        if !self.overlaps.is_empty() {
+            let overlap = |(name, reason): (&String, &String)| format!("{} = {}", toml_key(name), toml_string(reason));
+            let overlaps: Vec<String> = self.overlaps.iter().map(overlap).collect();
+            writeln!(f, "overlaps = {{ {} }}", overlaps.join(", "))?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! `portsplit plugin bench`: what a plugin costs to load and to ask, against its budget.
 
+mod all;
+
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ Examples:
   portsplit plugin bench tls                       on the longest example of its manifest that matches
   portsplit plugin bench my.wasm --file hello.bin
   portsplit plugin bench my.wasm --calls 20000 --json
+  portsplit plugin bench --all                     a decision with 1, 10, 25 and all shipped plugins as services
 
 Exit codes: 0 done, 1 the plugin cannot be used or a call failed, 2 wrong usage.";
 
@@ -36,12 +39,16 @@ const TIME_PER_LENGTH: Duration = Duration::from_millis(500);
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The module, or the name of a shipped plugin.
-    plugin: PathBuf,
+    #[arg(required_unless_present = "all")]
+    plugin: Option<PathBuf>,
+    /// Measure whole decisions about SSH, TLS and HTTP, with more and more shipped plugins as services.
+    #[arg(long, conflicts_with_all = ["plugin", "Source", "config"])]
+    all: bool,
     #[command(flatten)]
     source: Source,
     #[command(flatten)]
     config: Configured,
-    /// Calls for each number of bytes, or as many as half a second has room for.
+    /// Calls for each number of bytes, or decisions for each number of services; fewer where half a second is not enough.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     calls: u32,
     /// Print the result as JSON.
@@ -76,8 +83,12 @@ impl Drop for Scratch {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let Some(plugin) = &args.plugin else {
+        all::run(args.calls, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    };
     let config = args.config.value()?;
-    let module = Module::find(&args.plugin)?;
+    let module = Module::find(plugin)?;
     let scratch = Scratch(env::temp_dir().join(format!("portsplit-bench-{}", std::process::id())));
     let load = || {
         let options = RuntimeOptions { cache_dir: Some(scratch.0.clone()), ..RuntimeOptions::default() };

@@ -1,7 +1,9 @@
 //! `portsplit plugin list`: the shipped plugins, and those of a configuration.
 
+mod page;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -19,6 +21,7 @@ Examples:
   portsplit plugin list
   portsplit plugin list -c portsplit.toml    and which plugins the services of a file use
   portsplit plugin list --json
+  portsplit plugin list --markdown --cases plugins --measured docs/detectors.json > docs/detectors.md
 
 Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration.";
 
@@ -29,9 +32,22 @@ pub(super) struct Args {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+    /// Print the page about the shipped plugins in Markdown.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// A folder that has NAME/cases.toml for plugins, for the page.
+    #[arg(long, value_name = "DIR", requires = "markdown")]
+    cases: Option<PathBuf>,
+    /// What `plugin test --matrix --corpus FILE --json` wrote, for the page.
+    #[arg(long, value_name = "FILE", requires = "markdown")]
+    measured: Option<PathBuf>,
 }
 
 pub(super) fn run(config: Option<&Path>, args: &Args) -> Result<ExitCode, Failure> {
+    if args.markdown {
+        print(page::page(args.cases.as_deref(), args.measured.as_deref())?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut table = Table::default();
     table.push(["plugin", "version", "size", "facts", "description"]);
     let mut list = Vec::new();

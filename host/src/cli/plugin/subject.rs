@@ -25,8 +25,8 @@ pub(super) struct Subject {
 impl Subject {
     /// Finds what a folder, a module's path or a shipped plugin's name leads to, and loads it.
     ///
-    /// Cases are those of `cases`, else of `cases.toml` in the folder; a module in a folder `target` belongs to the folder
-    /// that is in.
+    /// Cases are those of `cases`, which is a file or a folder with `NAME/cases.toml`, else of `cases.toml` in the folder; a
+    /// module in a folder `target` belongs to the folder that is in.
     pub(super) fn find(
         named: &Path,
         cases: Option<&Path>,
@@ -40,6 +40,7 @@ impl Subject {
         };
         let module = Module::find(&file)?;
         let cases = match cases {
+            Some(all) if all.is_dir() => Some(all.join(stem(&file)).join("cases.toml")).filter(|path| path.exists()),
             Some(path) => Some(path.to_path_buf()),
             // A shipped plugin is tested with its examples, whatever lies in this folder.
             None if module.path.is_none() => None,
@@ -60,6 +61,11 @@ impl Subject {
         let examples = self.plugin.manifest().map(Cases::of_manifest).unwrap_or_default();
         self.cases.as_ref().map(|(_, cases)| cases.clone()).unwrap_or_default().and(examples)
     }
+}
+
+/// The name a module's file gives it; that of a shipped plugin is its name.
+fn stem(file: &Path) -> &Path {
+    file.file_stem().map_or(file, Path::new)
 }
 
 fn read_cases(path: &Path) -> Result<Cases, Failure> {

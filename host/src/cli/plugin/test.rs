@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use portsplit_plugin_sdk::harness::{Case, CaseOutcome, Cases, CasesOutcome, Law, Laws, Report, Violation};
 use serde_json::{Value, json};
 
+use super::matrix;
 use super::module::runtime;
 use super::progress::announced;
 use super::subject::Subject;
@@ -22,6 +23,9 @@ Examples:
   portsplit plugin test ssh                   a shipped plugin, with the examples of its manifest
   portsplit plugin test --filter 'half-close' only the cases and laws with this in their name
   portsplit plugin test --inputs 100000 --seed 7
+  portsplit plugin test --matrix              no shipped plugin matches the cases of another
+  portsplit plugin test --matrix --corpus first-flights.jsonl --least-recall 0.99
+                                              recall and precision on captured first flights
 
 Exit codes: 0 everything passed, 1 something did not, 2 wrong usage.";
 
@@ -32,20 +36,22 @@ Exit codes: 0 everything passed, 1 something did not, 2 wrong usage.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Folders in which a plugin was built, modules, or names of shipped plugins.
-    #[arg(value_name = "DIR|FILE", default_value = ".")]
+    /// Folders in which a plugin was built, modules, or names of shipped plugins; this folder unless some are named.
+    #[arg(value_name = "DIR|FILE")]
     plugins: Vec<PathBuf>,
-    /// The cases, instead of cases.toml in the plugin's folder.
-    #[arg(long, value_name = "FILE")]
+    /// The cases, instead of cases.toml in the plugin's folder; or a folder that has NAME/cases.toml for plugins.
+    #[arg(long, value_name = "FILE|DIR")]
     cases: Option<PathBuf>,
+    #[command(flatten)]
+    matrix: matrix::Options,
     /// Run only the cases, examples and laws with this in their name.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "matrix")]
     filter: Option<String>,
     /// How many inputs to make for the laws.
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, conflicts_with = "matrix")]
     inputs: u64,
     /// Makes the same inputs again.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, conflicts_with = "matrix")]
     seed: u64,
     /// Print the result as JSON.
     #[arg(long)]
@@ -66,9 +72,14 @@ impl Tested {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.matrix.matrix {
+        return matrix::run(&args.matrix, &args.plugins, args.cases.as_deref(), args.json);
+    }
     let runtime = runtime(true)?;
     let mut all = Vec::new();
-    for named in &args.plugins {
+    let here = [PathBuf::from(".")];
+    let plugins = if args.plugins.is_empty() { &here[..] } else { &args.plugins };
+    for named in plugins {
         let subject = Subject::find(named, args.cases.as_deref(), &runtime, Value::Null)?;
         let tested = announced(&format!("testing {}", subject.name), || test(subject, args));
         if !args.json {

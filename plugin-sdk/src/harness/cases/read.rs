@@ -37,6 +37,8 @@ struct RawCase {
     facts: BTreeMap<String, OneOrMany>,
     #[serde(default)]
     half_close: bool,
+    #[serde(default)]
+    overlaps: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +96,12 @@ impl RawCase {
         if self.expect != Expected::Match && !self.facts.is_empty() {
             return Err("`facts` are learnt only by a match".to_owned());
         }
+        if self.expect != Expected::Match && !self.overlaps.is_empty() {
+            return Err("`overlaps` are about bytes that this plugin matches".to_owned());
+        }
+        if let Some((name, _)) = self.overlaps.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return Err(format!("`overlaps` gives no reason for `{name}`"));
+        }
         let mut need_more = BTreeMap::new();
         for (n, total) in &self.need_more {
             let len =
@@ -117,6 +125,7 @@ impl RawCase {
             need_more,
             facts,
             half_close: self.half_close,
+            overlaps: self.overlaps,
         })
     }
 }

@@ -122,6 +122,7 @@ impl Violation {
             need_more: BTreeMap::new(),
             facts: BTreeMap::new(),
             half_close: law == Law::Final,
+            overlaps: BTreeMap::new(),
         };
         Violation { law, message, bytes, config, case }
     }

@@ -12,7 +12,7 @@
 use portsplit_plugin_sdk::prelude::*;
 
 /// The most bytes of a message (section 4.1). The longer ones of RFC 8654 are never OPEN.
-const MAX_BYTES: usize = 4096;
+const MAX_MESSAGE_BYTES: u16 = 4096;
 
 const HEADER_BYTES: u16 = 16 + 2 + 1;
 
@@ -29,9 +29,12 @@ const AS_TRANS: u16 = 23456;
 const CAPABILITIES: u8 = 2;
 const FOUR_BYTE_AS: u8 = 65;
 
-/// The most parameters and capabilities looked through for the number: speakers send about ten. Behind them the fact
-/// is [`AS_TRANS`].
-const MAX_STEPS: usize = 128;
+/// How much of the parameters is searched for the number: speakers send about a hundred bytes. If it is not there, the
+/// fact is [`AS_TRANS`].
+const SEARCHED_BYTES: usize = 1024;
+
+/// The most bytes looked at.
+const MAX_BYTES: usize = OPEN_BYTES as usize + SEARCHED_BYTES;
 
 /// Recognises BGP speakers; it has nothing to configure.
 pub struct Bgp;
@@ -46,7 +49,7 @@ impl Classifier for Bgp {
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
         c.tag(&[0xff; 16])?;
-        let len = c.u16_be_in(NOTIFICATION_BYTES..=MAX_BYTES as u16)?;
+        let len = c.u16_be_in(NOTIFICATION_BYTES..=MAX_MESSAGE_BYTES)?;
         match len.checked_sub(OPEN_BYTES) {
             Some(parameters) if c.peek()? == 1 => open(&mut c, parameters, facts)?,
             _ => {
@@ -67,42 +70,47 @@ fn open(c: &mut Cursor<'_>, parameters: u16, facts: &mut Facts) -> Result<(), St
     // The length, or 255 for the form with a longer one behind it (RFC 9072).
     let len = c.u8_where(|len| u16::from(len) == parameters || len == 255 && parameters > 3)?;
     if number == AS_TRANS.into() {
-        let search = |c: &mut Cursor<'_>| {
-            let long = len == 255 && c.peek()? == 255;
-            four_byte_number(c, long, &mut number)
-        };
-        // Parameters that are not well formed are the peer's to refuse.
-        if let Err(stop @ NeedMore(_)) = c.part(parameters.into(), search) {
-            return Err(stop);
-        }
+        let list = c.take(usize::from(parameters).min(SEARCHED_BYTES))?;
+        let long = len == 255 && list.starts_with(&[255]);
+        number = number_in_parameters(list, long).unwrap_or(number);
     }
     facts.add("as", decimal(number, &mut [0; 10]));
     facts.add("router_id", dotted(router, &mut [0; 15]));
     Ok(())
 }
 
-/// Looks for the number and stops where it is found.
-fn four_byte_number(c: &mut Cursor<'_>, long: bool, number: &mut u32) -> Result<(), Stop> {
+/// The number in a list of parameters, each a kind, a length of one byte or, where it is `long`, two, and a value.
+/// What is not well formed is the peer's to refuse.
+fn number_in_parameters(mut list: &[u8], long: bool) -> Option<u32> {
     if long {
-        c.skip(1 + 2)?; // 255 again, and the length that the message's gives already
+        list = list.get(3..)?; // 255 again, and the length that the message's gives already
     }
-    let mut inside = 0;
-    for _ in 0..MAX_STEPS {
-        let kind = c.u8()?;
-        let len = if long && inside == 0 { c.u16_be()?.into() } else { usize::from(c.u8()?) };
-        if inside > 0 {
-            inside = usize::saturating_sub(inside, 2 + len);
-            if kind == FOUR_BYTE_AS && len == 4 {
-                *number = c.u32_be()?;
-                return Ok(());
-            }
-        } else if kind == CAPABILITIES {
-            inside = len;
-            continue;
+    loop {
+        let (kind, len, rest) = match list {
+            [kind, high, low, rest @ ..] if long => (kind, u16::from_be_bytes([*high, *low]).into(), rest),
+            [kind, len, rest @ ..] if !long => (kind, usize::from(*len), rest),
+            _ => return None,
+        };
+        let (value, rest) = rest.split_at_checked(len)?;
+        if *kind == CAPABILITIES
+            && let Some(number) = number_in_capabilities(value)
+        {
+            return Some(number);
         }
-        c.skip(len)?;
+        list = rest;
     }
-    Ok(())
+}
+
+/// The number in a list of capabilities, each a code, a length and a value.
+fn number_in_capabilities(mut list: &[u8]) -> Option<u32> {
+    while let [code, len, rest @ ..] = list {
+        let (value, rest) = rest.split_at_checked((*len).into())?;
+        if *code == FOUR_BYTE_AS {
+            return value.try_into().ok().map(u32::from_be_bytes);
+        }
+        list = rest;
+    }
+    None
 }
 
 /// Writes a number in decimal.

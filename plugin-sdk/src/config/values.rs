@@ -90,6 +90,7 @@ impl<const N: usize> Text<N> {
     }
 
     /// Appends as many characters of `text` as fit.
+    #[inline(never)] // messages are put together of many, and need not be fast
     pub(crate) fn push_cut(&mut self, text: &str) {
         let mut end = text.len().min(N - usize::from(self.len));
         while !text.is_char_boundary(end) {

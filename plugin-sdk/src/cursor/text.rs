@@ -45,12 +45,11 @@ impl<'a> Cursor<'a> {
     /// ```
     pub fn take_while(&mut self, max: usize, allowed: impl Fn(u8) -> bool) -> Result<&'a [u8], Stop> {
         let arrived = self.arrived();
-        for (index, byte) in arrived.iter().enumerate() {
-            if !allowed(*byte) {
-                return self.take(index);
-            }
-            crate::ensure(index < max)?;
+        let in_reach = arrived.get(..max.saturating_add(1)).unwrap_or(arrived);
+        if let Some(len) = in_reach.iter().position(|byte| !allowed(*byte)) {
+            return self.take(len);
         }
+        crate::ensure(arrived.len() <= max)?;
         if self.left == Some(arrived.len()) { self.take(arrived.len()) } else { Err(self.wants_one_more()) }
     }
 

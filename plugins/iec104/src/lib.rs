@@ -1,0 +1,101 @@
+//! The classifier for IEC 60870-5-104, the telecontrol protocol of power grids: the first frame of a station that
+//! connects (IEC 60870-5-104, section 5).
+//!
+//! A frame is the byte 68, a length and four bytes of control. A station begins with STARTDT, or tests the connection
+//! with TESTFR: six fixed bytes. One that sends information at once, without being allowed to, is recognised by it: the
+//! size of each type's objects is known, so that type, number of objects and length have to agree.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+mod types;
+
+use portsplit_plugin_sdk::prelude::*;
+
+/// A frame up to the cause of the information in it; nothing behind it is looked at.
+const MAX_BYTES: usize = 2 + 4 + 3;
+
+/// What the length counts of a frame: control, and at most 249 bytes of information.
+const CONTROL: u8 = 4;
+const MAX_LEN: u8 = 253;
+
+/// Recognises controlling stations; it has nothing to configure.
+pub struct Iec104;
+
+impl Classifier for Iec104 {
+    type Config = ();
+
+    fn new(_: ()) -> Result<Self, ConfigError> {
+        Ok(Iec104)
+    }
+
+    fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
+        let mut c = input.cursor();
+        c.tag(b"\x68")?;
+        let len = c.u8_where(|len| len == CONTROL || (CONTROL + types::MIN_BYTES..=MAX_LEN).contains(&len))?;
+        if len > CONTROL {
+            return information(c, len - CONTROL, facts);
+        }
+        let frames: [(&[u8], &str); 4] =
+            [(b"\x07", "startdt"), (b"\x43", "testfr"), (b"\x13", "stopdt"), (b"\x01", "supervisory")];
+        let index = c.one_of(&frames.map(|(control, _)| control))?;
+        c.tag(b"\x00")?;
+        if index == 3 {
+            c.u8_where(is_even)?; // how many frames were received
+            c.skip(1)?;
+        } else {
+            c.tag(b"\x00\x00")?;
+        }
+        if let Some((_, name)) = frames.get(index) {
+            facts.add("frame", name);
+        }
+        Ok(Match)
+    }
+}
+
+/// Reads a frame with information: how many frames were sent and received, whose lowest bits are 0, then `len` bytes of
+/// information (IEC 60870-5-101, section 7). In the middle of a connection, where the numbers fix nothing, only a
+/// command is recognised, which is the shortest and strictest there is.
+fn information(mut c: Cursor<'_>, len: u8, facts: &mut Facts) -> Answer {
+    let sent = [c.u8_where(is_even)?, c.u8()?];
+    let received = [c.u8_where(is_even)?, c.u8()?];
+    let begins = sent == [0; 2] && received == [0; 2];
+    let kind = c.u8_where(|kind| types::element_bytes(kind).is_some() && (begins || types::is_command(kind)))?;
+    c.u8_where(|objects| types::bytes(kind, objects) == Some(len.into()) && (begins || objects == 1))?;
+    // The upper bit marks a test, the next a refusal, which is an answer. A command is a request, an activation or its
+    // end, or part of a file.
+    c.u8_where(|cause| match cause & 0x7f {
+        5 | 6 | 8 | 13 => true,
+        cause => begins && !types::is_command(kind) && (1..=47).contains(&cause),
+    })?;
+    facts.add("frame", "information");
+    facts.add_number("type", kind.into());
+    Ok(Match)
+}
+
+fn is_even(byte: u8) -> bool {
+    byte & 1 == 0
+}
+
+portsplit_plugin_sdk::export! {
+    classifier: Iec104,
+    name: "iec104",
+    description: "IEC 60870-5-104 stations that connect, by their first frame: STARTDT, TESTFR or information.",
+    protocols: ["iec104"],
+    max_bytes: MAX_BYTES,
+    facts: {
+        "frame": "the frame: `startdt`, `testfr`, `stopdt`, `supervisory` or `information`",
+        "type": "the type of information, such as `100` for a general interrogation",
+    },
+    cannot_see: [
+        "which station is meant, which STARTDT does not say",
+        "information of private types (128 and above), and with other widths of cause and addresses, unless STARTDT comes \
+         first, as it has to",
+    ],
+    examples: [
+        Example::bytes(b"\x68\x04\x07\x00\x00\x00").matches(6).fact("frame", "startdt"),
+        Example::bytes(b"\x68\x0e\x00\x00\x00\x00\x64\x01\x06\x00\x01\x00\x00\x00\x00\x14")
+            .matches(9).fact("frame", "information").fact("type", "100"),
+        Example::bytes(b"\x68\x04\x0b\x00\x00\x00").rejects(3),
+        Example::bytes(b"\x68\x04\x07").undecided(),
+        Example::text("hello\r\n").rejects(5),
+    ],
+}

@@ -1,14 +1,14 @@
 //! The cursor: reads a first flight from its start and stops with the one exact answer where it cannot go on.
 //!
-//! This file has the position, the limits and the reads that fit every framing; [`number`] has integers and
+//! This file has the position and the reads that fit every framing; [`number`] has integers, [`lengths`] ASN.1's lengths,
 //! [`text`] the reads that borrow bytes. It never looks at flags and never decides that something is a match.
 
 mod framing;
+mod lengths;
 mod number;
-mod text;
-
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use self::framing::{Contiguous, Framing};
 

@@ -77,6 +77,36 @@ impl Facts {
         self.add_bytes(name, value.as_ref());
     }
 
+    /// Adds a fact whose value is a number, in decimal.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Facts::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// fn unit(input: Input<'_>, facts: &mut Facts) -> Answer {
+    ///     facts.add_number("unit", input.cursor().u8()?.into());
+    ///     Ok(Match)
+    /// }
+    /// ```
+    pub fn add_number(&mut self, name: &str, number: u32) {
+        let mut digits = [0; 10]; // 4294967295
+        let mut rest = number;
+        let mut first = digits.len();
+        for (index, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            first = index;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.add_bytes(name, digits.get(first..).unwrap_or_default());
+    }
+
     #[cfg(target_arch = "wasm32")]
     fn add_bytes(&mut self, name: &str, value: &[u8]) {
         crate::wasm::fact(name, value);

@@ -6,8 +6,9 @@ use core::ops::RangeInclusive;
 use super::{Cursor, Framing};
 use crate::Stop;
 
+/// Which byte of an integer comes first.
 #[derive(Clone, Copy)]
-enum Order {
+pub(super) enum Order {
     Big,
     Little,
 }
@@ -145,7 +146,7 @@ impl<F: Framing> Cursor<'_, F> {
     }
 
     /// Reads `W` bytes while a value from `low` to `high` can still begin with what was read.
-    fn fixed_in<const W: usize>(&mut self, order: Order, low: u64, high: u64) -> Result<u64, Stop> {
+    pub(super) fn fixed_in<const W: usize>(&mut self, order: Order, low: u64, high: u64) -> Result<u64, Stop> {
         self.fits(W)?;
         crate::ensure(low <= high)?; // no value at all lies in an empty range
         if let Some(bytes) = self.near(W) {

@@ -101,6 +101,85 @@ fn a_part_bounds_what_is_in_it() {
 }
 
 #[test]
+fn a_limit_bounds_what_follows_and_needs_no_end() {
+    let parse = |bytes: &[u8]| {
+        let mut c = Cursor::new(bytes);
+        let len = c.u8()?;
+        c.limit(len.into())?;
+        let inner = c.u8()?;
+        c.limit(inner.into())?;
+        c.u16_be()
+    };
+    assert_eq!(sweep(b"\x08\x02ab", parse)[4], Ok(0x6162));
+    assert_eq!(sweep(b"\x08\x01ab", parse)[2], Err(Reject)); // no room for two bytes
+    assert_eq!(sweep(b"\x03\x03ab", parse)[2], Err(Reject)); // longer than what is around it
+}
+
+#[test]
+fn an_asn1_length_rejects_when_its_bytes_leave_the_range() {
+    // Every form of every value, and every prefix of each, against what trying all continuations says.
+    let bounds = [0u32, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000, 0xff_ffff, 0x100_0000, u32::MAX];
+    let forms = |value: u32| {
+        let short = u8::try_from(value).ok().filter(|value| *value < 0x80).map(|value| std::vec![value]);
+        let long = (1..=4usize).filter(move |width| u64::from(value) >> (8 * width) == 0).map(move |width| {
+            let mut form = std::vec![0x80 | width as u8];
+            form.extend(&value.to_be_bytes()[4 - width..]);
+            form
+        });
+        short.into_iter().chain(long)
+    };
+    for low in bounds {
+        for high in bounds.into_iter().filter(|high| *high >= low) {
+            for value in bounds {
+                for form in forms(value) {
+                    for n in 0..=form.len() {
+                        let read = Cursor::new(&form[..n]).ber_len_in(low..=high);
+                        let missing = 8 * (form.len() - n) as u32;
+                        let least = u64::from(value) >> missing << missing;
+                        let most = least + ((1 << missing) - 1);
+                        let expect = match n {
+                            0 => Err(NeedMore(1)),
+                            _ if most < low.into() || least > high.into() => Err(Reject),
+                            _ if missing > 0 => Err(NeedMore(n + 1)),
+                            _ => Ok(value),
+                        };
+                        assert_eq!(read, expect, "{:x?} in {low:#x}..={high:#x}", &form[..n]);
+                    }
+                }
+            }
+        }
+    }
+    for bad in [&b"\x80"[..], b"\x85", b"\xff"] {
+        assert_eq!(Cursor::new(bad).ber_len_in(0..=u32::MAX), Err(Reject));
+    }
+}
+
+#[test]
+fn an_asn1_length_fits_its_part() {
+    let inside = |bytes: &[u8]| {
+        let mut c = Cursor::new(bytes);
+        c.limit(5)?;
+        c.ber_len_in(0..=100)
+    };
+    assert_eq!(inside(b"\x04"), Ok(4));
+    assert_eq!(inside(b"\x05"), Err(Reject));
+    assert_eq!(inside(b"\x81\x03"), Ok(3));
+    assert_eq!(inside(b"\x81\x04"), Err(Reject));
+    let filling = |bytes: &[u8]| {
+        let mut c = Cursor::new(bytes);
+        c.limit(5)?;
+        c.ber_len_to_end()
+    };
+    assert_eq!(filling(b"\x04"), Ok(4));
+    assert_eq!(filling(b"\x03"), Err(Reject));
+    assert_eq!(filling(b"\x82\x00\x02"), Ok(2));
+    assert_eq!(filling(b"\x82\x01"), Err(Reject));
+    assert_eq!(filling(b"\x84\x00\x00\x00"), Err(NeedMore(5)));
+    assert_eq!(filling(b"\x86"), Err(Reject));
+    assert_eq!(Cursor::new(b"\x01a").ber_len_to_end(), Err(Reject));
+}
+
+#[test]
 fn huge_lengths_do_not_overflow() {
     let mut c = Cursor::new(b"abc");
     assert_eq!(c.skip(usize::MAX), Err(NeedMore(usize::MAX)));

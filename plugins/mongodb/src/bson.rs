@@ -12,8 +12,8 @@ const MIN_COMMAND_BYTES: u32 = MIN_DOCUMENT_BYTES + 3;
 /// The longest handshake that is read to its end, so that it ends before `max_bytes`; a longer one teaches no names.
 const MAX_HANDSHAKE_BYTES: u32 = 3072;
 
-/// The most elements of a document that is read: handshakes have about ten.
-const MAX_ELEMENTS: usize = 64;
+/// The most elements that are read, those of inner documents included: handshakes have about thirty.
+const MAX_ELEMENTS: usize = 128;
 
 /// The longest name of an element in such a document, and of a collection: 255 bytes since MongoDB 4.4, 120 before.
 const MAX_NAME_BYTES: usize = 255;
@@ -43,9 +43,10 @@ enum Document {
     Driver,
 }
 
-/// What a handshake says about the client; empty where it says nothing.
+/// What a handshake says about the client, empty where it says nothing, and how many elements were read for it.
 #[derive(Default)]
 struct Client<'a> {
+    elements: usize,
     app: &'a [u8],
     driver: &'a [u8],
 }
@@ -63,7 +64,8 @@ fn handshake(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
 
 /// Reads the elements of a document whose length has been read, and the zero byte behind them.
 fn elements<'a>(c: &mut Cursor<'a>, within: Document, client: &mut Client<'a>) -> Result<(), Stop> {
-    for _ in 0..MAX_ELEMENTS {
+    while client.elements < MAX_ELEMENTS {
+        client.elements += 1;
         let kind = c.u8_where(is_type)?;
         if kind == END {
             return Ok(());

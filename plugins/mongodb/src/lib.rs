@@ -2,8 +2,8 @@
 //! BSON 1.1).
 //!
 //! A header of four little-endian integers (length, request, response to, operation) and a message of that operation:
-//! OP_MSG, or OP_QUERY, in which drivers still say hello to a server they do not know. Length, operation and "response to
-//! nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command other than the handshake is recognised
+//! OP_MSG, or OP_QUERY, in which drivers still say hello to a server they do not know, or one of the older operations.
+//! Length, operation and "response to nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command other than the handshake is recognised
 //! at its name, the handshake when its document has been read, because the client's name stands in it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -20,8 +20,11 @@ const MAX_MESSAGE_BYTES: u32 = 48_000_000;
 /// The shortest message: an OP_COMPRESSED around nothing.
 const MIN_MESSAGE_BYTES: u32 = 16 + 9;
 
-/// The first bytes of the operations 2004, 2012 and 2013; the others are the same.
+/// The first bytes of the operations 2001 to 2013; the others are the same.
+const OP_UPDATE: u8 = 0xd1;
+const OP_INSERT: u8 = 0xd2;
 const OP_QUERY: u8 = 0xd4;
+const OP_DELETE: u8 = 0xd6;
 const OP_COMPRESSED: u8 = 0xdc;
 const OP_MSG: u8 = 0xdd;
 
@@ -48,10 +51,15 @@ impl Classifier for Mongodb {
             OP_QUERY => query(&mut c, facts)?,
             // Inside is another operation, its size, and one of four compressors. No client begins with it unless it
             // knows the server already.
-            _ => {
+            OP_COMPRESSED => {
                 ensure(operation(&mut c)? != OP_COMPRESSED)?;
                 c.u32_le_in(0..=MAX_MESSAGE_BYTES)?;
                 c.u8_in(0..=3)?;
+            }
+            // The older operations name a collection behind four bytes of which at most one bit is set.
+            _ => {
+                c.u8_in(0..=1)?;
+                collection(&mut c)?;
             }
         }
         Ok(Match)
@@ -59,7 +67,8 @@ impl Classifier for Mongodb {
 }
 
 fn operation(c: &mut Cursor<'_>) -> Result<u8, Stop> {
-    let operation = c.u8_where(|b| matches!(b, OP_QUERY | OP_COMPRESSED | OP_MSG))?;
+    let operation =
+        c.u8_where(|b| matches!(b, OP_UPDATE | OP_INSERT | OP_QUERY..=OP_DELETE | OP_COMPRESSED | OP_MSG))?;
     c.tag(b"\x07\0\0")?;
     Ok(operation)
 }
@@ -82,31 +91,37 @@ fn message(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
 /// OP_QUERY: flags, the collection, two numbers and the query. A query of `$cmd` is a command.
 fn query(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
     c.u8_where(|flags| flags & 1 == 0)?;
+    let collection = collection(c)?;
+    c.skip(8)?; // how many documents to skip and to return
+    if collection == b".$cmd" {
+        return bson::command(c, 0, facts);
+    }
+    c.u32_le_in(bson::MIN_DOCUMENT_BYTES..=bson::left(c)).map(|_| ())
+}
+
+/// Reads the zeros that end four bytes of flags, and the database and the collection behind them; returns the latter with
+/// the dot before it.
+fn collection<'a>(c: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
     c.tag(b"\0\0\0")?;
     ensure(c.peek()? != b'.')?;
-    let namespace = bson::name(c)?;
-    let dot = namespace.iter().position(|b| *b == b'.').ok_or(Reject)?;
-    c.skip(8)?; // how many documents to skip and to return
-    match namespace.get(dot..) {
-        Some(b".$cmd") => bson::command(c, 0, facts),
-        _ => c.u32_le_in(bson::MIN_DOCUMENT_BYTES..=bson::left(c)).map(|_| ()),
-    }
+    let name = bson::name(c)?;
+    let dot = name.iter().position(|b| *b == b'.').ok_or(Reject)?;
+    Ok(name.get(dot..).unwrap_or_default())
 }
 
 portsplit_plugin_sdk::export! {
     classifier: Mongodb,
     name: "mongodb",
-    description: "MongoDB clients, by their first message: OP_MSG, OP_QUERY or OP_COMPRESSED.",
+    description: "MongoDB clients, by their first message, of OP_MSG or of the older operations.",
     protocols: ["mongodb"],
     max_bytes: MAX_BYTES,
     facts: {
-        "command": "the command's name, such as `hello`, `isMaster` or `find`",
+        "command": "the command's name, such as `hello`, `isMaster` or `find`, if the client begins with one",
         "app": "the application's name (`appName`), in a handshake that has one",
         "driver": "the driver's name, such as `PyMongo`, in a handshake",
     },
     cannot_see: [
         "user and database, which come after the server's answer to the handshake",
-        "the operations of MongoDB before 3.6 other than OP_QUERY, with which no driver begins",
         "which of the servers that speak this protocol is meant",
         "until the fourth byte nearly anything can be a length, so services whose clients send fewer bytes and wait, \
          such as SOCKS, belong before it",

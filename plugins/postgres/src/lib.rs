@@ -10,7 +10,10 @@ use portsplit_plugin_sdk::MAX_FACT_BYTES;
 use portsplit_plugin_sdk::prelude::*;
 
 /// The longest first message that PostgreSQL's server takes (`MAX_STARTUP_PACKET_LENGTH`), so no client sends more.
-const MAX_BYTES: usize = 10_000;
+const MAX_MESSAGE_BYTES: u32 = 10_000;
+
+/// The most bytes looked at: messages have a hundred bytes, or some hundred with settings.
+const MAX_BYTES: usize = 4096;
 
 /// A request that is only a length and a code.
 const REQUEST_BYTES: u32 = 8;
@@ -30,6 +33,12 @@ const MAX_NAME_BYTES: usize = 127;
 /// The most parameters that are read: clients send two to ten. Behind them nothing is waited for.
 const MAX_PARAMETERS: usize = 64;
 
+/// The longest value that is read to its end; settings in `options` can have some hundred bytes.
+const MAX_VALUE_BYTES: usize = 2048;
+
+/// The longest parameter, with the zero bytes behind name and value.
+const MAX_PARAMETER_BYTES: usize = MAX_NAME_BYTES + 1 + MAX_VALUE_BYTES + 1;
+
 /// Recognises PostgreSQL clients; it has nothing to configure.
 pub struct Postgres;
 
@@ -42,7 +51,7 @@ impl Classifier for Postgres {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        let len = c.u32_be_in(REQUEST_BYTES..=MAX_BYTES as u32)?;
+        let len = c.u32_be_in(REQUEST_BYTES..=MAX_MESSAGE_BYTES)?;
         if len == REQUEST_BYTES {
             let request = c.one_of(&[b"\x04\xd2\x16\x2f", b"\x04\xd2\x16\x30"])?;
             facts.add("kind", if request == 0 { "ssl" } else { "gssenc" });
@@ -93,12 +102,16 @@ fn parameters<'a>(c: &mut Cursor<'a>) -> Result<Startup<'a>, Stop> {
             c.end()?;
             break;
         }
-        let value = c.take_until(0, MAX_BYTES)?;
+        let Some(value) = c.take_short(MAX_VALUE_BYTES, |b| b != 0)? else { break };
+        c.tag(b"\0")?;
         match name {
             b"user" => startup.user = value,
             b"database" => startup.database = value,
             b"application_name" => startup.application_name = value,
             _ => {}
+        }
+        if c.position() + MAX_PARAMETER_BYTES > MAX_BYTES {
+            break;
         }
     }
     ensure(!startup.user.is_empty())?;
@@ -121,6 +134,7 @@ portsplit_plugin_sdk::export! {
         "user and database of a client that asks for encryption first, which most do unless told `sslmode=disable`",
         "clients that begin with TLS at once (`sslnegotiation=direct`): they are TLS, with the ALPN `postgresql`",
         "protocol 2, which servers since PostgreSQL 14 refuse",
+        "a startup message whose user name does not come in the first 2 KiB",
         "other databases that speak PostgreSQL's protocol are taken for it",
     ],
     examples: [

@@ -53,6 +53,34 @@ impl<'a> Cursor<'a> {
         if self.left == Some(arrived.len()) { self.take(arrived.len()) } else { Err(self.wants_one_more()) }
     }
 
+    /// As [`take_while`](Cursor::take_while), but a run that is too long is no error: `None` as soon as `max` bytes of it are
+    /// there, nothing read. For what a peer may make long and a parser does not wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::NeedMore`] while the run's end has not arrived and it has fewer than `max` bytes. The end of a part ends the
+    /// run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::prelude::*;
+    /// let digit = |b: u8| b.is_ascii_digit();
+    /// assert_eq!(Cursor::new(b"42;").take_short(3, digit), Ok(Some(&b"42"[..])));
+    /// assert_eq!(Cursor::new(b"42").take_short(3, digit), Err(NeedMore(3)));
+    /// assert_eq!(Cursor::new(b"421").take_short(3, digit), Ok(None));
+    /// ```
+    pub fn take_short(&mut self, max: usize, allowed: impl Fn(u8) -> bool) -> Result<Option<&'a [u8]>, Stop> {
+        let arrived = self.arrived();
+        let run = arrived.iter().take(max).position(|byte| !allowed(*byte));
+        match run {
+            Some(len) => self.take(len).map(Some),
+            None if arrived.len() >= max => Ok(None),
+            None if self.left == Some(arrived.len()) => self.take(arrived.len()).map(Some),
+            None => Err(self.wants_one_more()),
+        }
+    }
+
     /// Reads up to and including `delimiter` and returns what came before it, at most `max` bytes.
     ///
     /// # Errors

@@ -232,6 +232,21 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Reads a table that has no keys. A plugin without configuration reads nothing else, so it need not carry what
+    /// reads texts with escapes: a key there is given as it is written.
+    pub(crate) fn no_keys(&mut self) -> Result<(), ConfigError> {
+        if !self.next_is(b'{') {
+            return Err(ConfigError::new("must be a table"));
+        }
+        if self.next_is(b'}') {
+            return Ok(());
+        }
+        self.expect(b'"')?;
+        let rest = self.text.get(self.pos..).unwrap_or_default();
+        let end = rest.bytes().position(|byte| byte == b'"').ok_or(not_json())?;
+        Err(ConfigError::new("is not a known key").at(rest.get(..end).unwrap_or_default()))
+    }
+
     /// Ends the text.
     ///
     /// # Errors

@@ -90,6 +90,7 @@ impl<const N: usize> Text<N> {
     }
 
     /// Appends as many characters of `text` as fit.
+    #[inline(never)] // messages are put together of many, and need not be fast
     pub(crate) fn push_cut(&mut self, text: &str) {
         let mut end = text.len().min(N - usize::from(self.len));
         while !text.is_char_boundary(end) {
@@ -267,7 +268,7 @@ impl Config for () {
     const SCHEMA: Schema = Schema::Table { keys: &[] };
 
     fn read(json: &mut Json<'_>) -> Result<Self, ConfigError> {
-        json.table(|key, _| Err(ConfigError::new("is not a known key").at(key)))
+        json.no_keys()
     }
 }
 

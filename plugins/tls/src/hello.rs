@@ -5,6 +5,7 @@
 
 use portsplit_plugin_sdk::prelude::*;
 
+use crate::ja4::{self, Offer, Values};
 use crate::{MAX_BYTES, Records, version_name};
 
 type Handshake<'a> = Cursor<'a, Records>;
@@ -17,13 +18,16 @@ const MAX_HELLO_BYTES: u32 = MAX_BYTES as u32 - 5 - 4;
 
 /// The most extensions: clients send about 20. With the limits below it keeps the worst hello within the host's
 /// usual budget for a call.
-const MAX_EXTENSIONS: usize = 64;
+pub(crate) const MAX_EXTENSIONS: usize = 64;
 
 /// The most protocols in ALPN that are looked at: clients offer two or three.
 const MAX_PROTOCOLS: usize = 32;
 
 /// The most versions: five exist, and clients add one of GREASE and some years' drafts.
 const MAX_VERSIONS: u16 = 32;
+
+/// The longest protocol that becomes a fact: registered ones have at most 22 bytes.
+const MAX_ALPN_BYTES: usize = 32;
 
 /// The most protocols that become facts; with the other facts they stay below the host's 16.
 const MAX_ALPN_FACTS: usize = 8;
@@ -36,15 +40,17 @@ pub(crate) fn hello(mut c: Handshake<'_>, facts: &mut Facts) -> Answer {
 }
 
 fn body(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
+    let mut offer = Offer::new();
     c.tag(b"\x03")?;
     // Above 1.2 this field means nothing; later versions are offered in an extension.
-    let mut version = 0x0300 | u16::from(c.u8()?.min(3));
+    offer.version = 0x0300 | u16::from(c.u8()?);
+    let mut version = offer.version.min(0x0303);
     c.skip(32)?; // random
     let session = c.u8_in(0..=32)?;
     c.skip(session.into())?;
     let suites = length(c, 2, 2)?;
     ensure(suites % 2 == 0)?;
-    c.skip(suites)?;
+    offer.suites.read(c, suites)?;
     let methods = c.u8()?;
     c.part(methods.into(), |c| {
         let mut null = false;
@@ -56,16 +62,19 @@ fn body(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
     if !c.at_end() {
         let rest = rest_after_length(c, 2);
         c.u16_be_in(rest..=rest)?;
-        if let Some(offered) = extensions(c, facts)? {
+        if let Some(offered) = extensions(c, &mut offer, facts)? {
             version = offered;
         }
     }
     facts.add("version", version_name(version));
+    if let Some(fingerprint) = offer.ja4() {
+        facts.add("ja4", fingerprint);
+    }
     Ok(())
 }
 
 /// Reads all extensions and returns the highest version they offer.
-fn extensions(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<Option<u16>, Stop> {
+fn extensions(c: &mut Handshake<'_>, offer: &mut Offer, facts: &mut Facts) -> Result<Option<u16>, Stop> {
     let mut version = None;
     // One bit for each of the extensions below: none may come twice, or two readers could disagree on its value.
     let mut seen = 0u8;
@@ -79,16 +88,19 @@ fn extensions(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<Option<u16>, S
             16 => 2,
             43 => 4,
             0xfe0d => 8,
+            13 => 16,
             _ => 0,
         };
         ensure(seen & bit == 0)?;
         seen |= bit;
+        offer.extensions.push(kind);
         let len = length(c, 0, 0)?;
         c.part(len, |c| match kind {
             0 => server_name(c, facts),
-            16 => protocols(c, facts),
+            13 => signatures(c, offer),
+            16 => protocols(c, offer, facts),
             43 => {
-                version = versions(c)?;
+                version = versions(c, offer)?;
                 Ok(())
             }
             0xfe0d => encrypted_hello(c, facts),
@@ -109,19 +121,24 @@ fn server_name(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
     let mut buffer = [0; 255];
     let name = buffer.get_mut(..rest.into()).unwrap_or_default();
     c.copy_to(name)?;
-    name.make_ascii_lowercase();
+    let mut printable = true;
+    for byte in name.iter_mut() {
+        printable &= byte.is_ascii_graphic();
+        byte.make_ascii_lowercase();
+    }
     let name = name.strip_suffix(b".").unwrap_or(name);
-    if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
+    if printable && !name.is_empty() {
         facts.add("sni", name);
     }
     Ok(())
 }
 
 /// RFC 7301, section 3.1: a list of names of 1 to 255 bytes.
-fn protocols(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
+fn protocols(c: &mut Handshake<'_>, offer: &mut Offer, facts: &mut Facts) -> Result<(), Stop> {
     let rest = rest_after_length(c, 2);
     c.u16_be_in(rest..=rest)?;
     ensure(rest >= 2)?;
+    let mut first = true;
     let mut added = 0;
     for _ in 0..MAX_PROTOCOLS {
         if c.at_end() {
@@ -129,10 +146,21 @@ fn protocols(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
         }
         let most = rest_after_length(c, 1).min(255) as u8;
         let len = c.u8_in(1..=most)?;
+        if added == MAX_ALPN_FACTS {
+            c.skip(len.into())?;
+            continue;
+        }
         let mut buffer = [0; 255];
         let name = buffer.get_mut(..len.into()).unwrap_or_default();
         c.copy_to(name)?;
-        if added < MAX_ALPN_FACTS && !is_grease(name) && name.iter().all(u8::is_ascii_graphic) {
+        if is_grease(name) {
+            continue;
+        }
+        if first {
+            offer.protocol = ja4::protocol(name);
+            first = false;
+        }
+        if name.len() <= MAX_ALPN_BYTES && is_printable(name) {
             facts.add("alpn", name);
             added += 1;
         }
@@ -140,18 +168,29 @@ fn protocols(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
     c.end()
 }
 
+/// RFC 8446, section 4.2.3: a list of algorithms.
+fn signatures(c: &mut Handshake<'_>, offer: &mut Offer) -> Result<(), Stop> {
+    let rest = rest_after_length(c, 2);
+    c.u16_be_in(rest..=rest)?;
+    ensure(rest >= 2 && rest.is_multiple_of(2))?;
+    offer.signatures.read(c, rest.into())
+}
+
 /// RFC 8446, section 4.2.1: a list of versions. What is not one of those there are, such as GREASE, does not count.
-fn versions(c: &mut Handshake<'_>) -> Result<Option<u16>, Stop> {
+fn versions(c: &mut Handshake<'_>, offer: &mut Offer) -> Result<Option<u16>, Stop> {
     let rest = rest_after_length(c, 1);
     ensure((2..=2 * MAX_VERSIONS).contains(&rest) && rest.is_multiple_of(2))?;
     c.tag(&[rest as u8])?;
-    let mut highest = None;
-    while !c.at_end() {
-        let version = c.u16_be()?;
-        if (0x0300..=0x0304).contains(&version) {
-            highest = highest.max(Some(version));
+    let mut list = Values::new();
+    list.read(c, rest.into())?;
+    let (mut highest, mut highest_of_any) = (None, None);
+    for version in list.used() {
+        highest_of_any = highest_of_any.max(Some(*version));
+        if (0x0300..=0x0304).contains(version) {
+            highest = highest.max(Some(*version));
         }
     }
+    offer.version = highest_of_any.unwrap_or(offer.version);
     Ok(highest)
 }
 
@@ -161,6 +200,11 @@ fn encrypted_hello(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop>
         facts.add("ech", "outer");
     }
     c.skip_rest()
+}
+
+/// Whether a name can be a fact. No way out of the loop at the first byte that cannot makes the longest name cheaper.
+fn is_printable(name: &[u8]) -> bool {
+    name.iter().fold(true, |all, byte| all & byte.is_ascii_graphic())
 }
 
 /// Whether a name is one of those that clients send to keep servers tolerant (RFC 8701): two equal bytes `?a`.

@@ -2,10 +2,12 @@
 //! of SSL 2 that old clients wrap theirs in (RFC 5246, appendix E.2).
 //!
 //! This file has the plugin itself and the way from bytes to records; `hello` reads the ClientHello out of them and
-//! `ssl2` the other form. It decrypts nothing and does not judge what a client offers.
+//! `ssl2` the other form; `ja4` makes a fingerprint of what the client offers. It decrypts nothing and does not judge what a client offers.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod hello;
+mod ja4;
+mod sha256;
 mod ssl2;
 
 use portsplit_plugin_sdk::prelude::*;
@@ -72,18 +74,20 @@ portsplit_plugin_sdk::export! {
     max_bytes: MAX_BYTES,
     facts: {
         "sni": "the server's name the client asks for, in lower case and without a final dot",
-        "alpn": "each protocol the client offers for the connection, such as `h2`, at most 8",
+        "alpn": "each protocol the client offers for the connection, such as `h2`; at most 8 of at most 32 bytes",
         "version": "the highest version offered: `1.3`, `1.2`, `1.1`, `1.0`, `ssl3` or `ssl2`",
+        "ja4": "the JA4 fingerprint of the client, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`; not for SSL 2's hello",
         "ech": "`outer` if the hello carries Encrypted Client Hello (or pretends to): `sni` is then the public name",
     },
     cannot_see: [
         "the name inside Encrypted Client Hello",
         "protocols that start in clear text and switch to TLS later (STARTTLS)",
+        "the fingerprint of a hello with more than 32 extensions, or more than 108 cipher suites, extensions and signature algorithms in all",
         "a hello of more than 16 KiB, or in more than 32 records, which is rejected",
     ],
     examples: [
-        Example::bytes(include_bytes!("../tests/hellos/openssl.bin"))
-            .matches(include_bytes!("../tests/hellos/openssl.bin").len())
+        Example::bytes(include_bytes!("../flights/openssl.bin"))
+            .matches(include_bytes!("../flights/openssl.bin").len())
             .fact("sni", "www.example.org").fact("alpn", "h2").fact("alpn", "http/1.1").fact("version", "1.3"),
         Example::bytes(b"\x80\x2b\x01\x03\x01\x00\x12\x00\x00\x00\x10").matches(11).fact("version", "1.0"),
         Example::bytes(b"\x16\x03\x01\x00").undecided(),

@@ -67,7 +67,8 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "a request line of more than 8 KiB, which is rejected, and fields after the first 8 KiB",
-        "requests of HTTP/0.9 (no version, no fields) for more than 1024 bytes, which are rejected",
+        "requests of HTTP/0.9 (no version, no fields) for more than 768 bytes, which are rejected",
+        "whether `GET /key` alone is HTTP/0.9 or a command someone types for Redis",
         "a second request on the same connection, which can name another host",
         "protocols that tunnel in HTTP, unless method, path or upgrade give them away",
     ],

@@ -10,8 +10,8 @@ use crate::MAX_BYTES;
 /// The longest method. The longest registered one has 17 letters.
 const MAX_METHOD_BYTES: usize = 32;
 
-/// The most bytes of a target that facts come from: a host and a path of the lengths below.
-const MAX_TARGET_BYTES: usize = 1024;
+/// The most bytes of a target that facts come from: a host of 255 and a path of 512, and what stands around them.
+const MAX_TARGET_BYTES: usize = 768;
 
 /// The most white space in one place.
 const MAX_SPACE_BYTES: usize = 8;

@@ -1,7 +1,7 @@
 //! Reads the request line (RFC 9112, section 3) and takes the target apart.
 //!
-//! It is read as servers are allowed to read it, with more white space than one space between its words and behind them.
-//! What such a line names is for the server to accept or to refuse.
+//! It is read as servers are allowed to read it, with more white space than one space between its words and behind
+//! them. What such a line names is for the server to accept or to refuse.
 
 use portsplit_plugin_sdk::prelude::*;
 

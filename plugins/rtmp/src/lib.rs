@@ -1,9 +1,9 @@
-//! The classifier for RTMP: the chunks C0 and C1 that clients begin with (Adobe's RTMP specification 1.0, sections 5.2.2 and
-//! 5.2.3): a version byte, then 1536 bytes: a time, four bytes of zero, and random data.
+//! The classifier for RTMP: the chunks C0 and C1 that clients begin with (Adobe's RTMP specification 1.0, sections
+//! 5.2.2 and 5.2.3): a version byte, then 1536 bytes: a time, four bytes of zero, and random data.
 //!
-//! With the zeros it is known at once: 40 bits are fixed, and only CQL can look so. Clients that prove to be a Flash player
-//! put that player's version in their place, as Flash itself did; fewer bits of it are fixed, so all of C1 has to come as
-//! well. What such clients prove it with is a hash over C1, which would cost more than a call may.
+//! With the zeros it is known at once: 40 bits are fixed, and only CQL can look so. Clients that prove to be a Flash
+//! player put that player's version in their place, as Flash itself did; fewer bits of it are fixed, so all of C1 has
+//! to come as well. What such clients prove it with is a hash over C1, which would cost more than a call may.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -11,8 +11,8 @@ use portsplit_plugin_sdk::prelude::*;
 /// C0 and C1.
 const MAX_BYTES: usize = 1 + 1536;
 
-/// A request for options in version 3 of CQL is nine bytes long and would be a C0 and C1 with four zeros, if more came. This
-/// byte, its opcode, gives it away.
+/// A request for options in version 3 of CQL is nine bytes long and would be a C0 and C1 with four zeros, if more came.
+/// This byte, its opcode, gives it away.
 const CQL_OPTIONS: u8 = 5;
 
 /// Recognises RTMP clients; it has nothing to configure.

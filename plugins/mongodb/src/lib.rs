@@ -3,15 +3,17 @@
 //!
 //! A header of four little-endian integers (length, request, response to, operation) and a message of that operation:
 //! OP_MSG, or OP_QUERY, in which drivers still say hello to a server they do not know, or one of the older operations.
-//! Length, operation and "response to nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command other than the handshake is recognised
-//! at its name, the handshake when its document has been read, because the client's name stands in it.
+//! Length, operation and "response to nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command
+//! other than the handshake is recognised at its name, the handshake when its document has been read, because the
+//! client's name stands in it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod bson;
 
 use portsplit_plugin_sdk::prelude::*;
 
-/// The most bytes looked at: handshakes have some hundred bytes, at most 512 of them for what the client says of itself.
+/// The most bytes looked at: handshakes have some hundred bytes, at most 512 of them for what the client says of
+/// itself.
 const MAX_BYTES: usize = 4096;
 
 /// The longest message (`maxMessageSizeBytes`).
@@ -99,8 +101,8 @@ fn query(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
     c.u32_le_in(bson::MIN_DOCUMENT_BYTES..=bson::left(c)).map(|_| ())
 }
 
-/// Reads the zeros that end four bytes of flags, and the database and the collection behind them; returns the latter with
-/// the dot before it.
+/// Reads the zeros that end four bytes of flags, and the database and the collection behind them; returns the latter
+/// with the dot before it.
 fn collection<'a>(c: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
     c.tag(b"\0\0\0")?;
     ensure(c.peek()? != b'.')?;

@@ -103,6 +103,7 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "the user name, which comes only after the server's answer",
+        "OPTIONS of version 3 is the same nine bytes as the beginning of an RTMP handshake at certain times of its clock",
         "a STARTUP frame of more than 4 KiB, which is rejected",
         "Cassandra's older Thrift interface, and the traffic between the nodes of a cluster",
     ],

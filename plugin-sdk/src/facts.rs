@@ -80,8 +80,9 @@ impl Facts {
         self.add_bytes(name, value.as_ref());
     }
 
-    /// Adds a fact with its ASCII letters in lower case, for names that mean the same in any case: `where` compares bytes.
-    /// Returns whether it did; a value is left out if it has none or more than 255 bytes, or other than printable ASCII.
+    /// Adds a fact with its ASCII letters in lower case, for names that mean the same in any case: `where` compares
+    /// bytes. Returns whether it did; a value is left out if it has none or more than 255 bytes, or other than
+    /// printable ASCII.
     ///
     /// # Panics
     ///
@@ -108,8 +109,8 @@ impl Facts {
         true
     }
 
-    /// Adds the host of an authority, `user@host:port` with or without user and port, in the form in which TLS names it:
-    /// in lower case and without a final dot. An address of IPv6 keeps its brackets. Returns whether it did, as
+    /// Adds the host of an authority, `user@host:port` with or without user and port, in the form in which TLS names
+    /// it: in lower case and without a final dot. An address of IPv6 keeps its brackets. Returns whether it did, as
     /// [`add_lower`](Facts::add_lower).
     ///
     /// # Panics

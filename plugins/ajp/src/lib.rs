@@ -1,8 +1,8 @@
-//! The classifier for AJP, versions 1.3 and its relatives: what a web server sends to a servlet container (Apache Tomcat
-//! Connectors, "AJPv13 Reference").
+//! The classifier for AJP, versions 1.3 and its relatives: what a web server sends to a servlet container (Apache
+//! Tomcat Connectors, "AJPv13 Reference").
 //!
-//! Each packet has a magic number of two bytes and a length. The first one is a forwarded request, which names HTTP's version
-//! in the next fields, or a ping of one byte. Of a request the strings up to the server's name are read.
+//! Each packet has a magic number of two bytes and a length. The first one is a forwarded request, which names HTTP's
+//! version in the next fields, or a ping of one byte. Of a request the strings up to the server's name are read.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -111,8 +111,8 @@ fn strings(c: &mut Cursor<'_>, left: &mut u16, facts: &mut Facts) -> Result<(), 
     Ok(())
 }
 
-/// Reads a string: a length of two bytes, that many bytes, and a zero. The length `ff ff` says that there is none. `left` is
-/// what the packet has left.
+/// Reads a string: a length of two bytes, that many bytes, and a zero. The length `ff ff` says that there is none.
+/// `left` is what the packet has left.
 fn string<'a>(c: &mut Cursor<'a>, left: &mut u16) -> Result<&'a [u8], Stop> {
     if c.peek()? == 0xff {
         *left = left.checked_sub(2).ok_or(Reject)?;

@@ -1,8 +1,8 @@
 //! The classifier for FIX: the header of a message (FIX session layer, "Standard message header"; FIX 4.2, chapter 4).
 //!
-//! A message is a list of fields `tag=value`, each with a byte 01 behind it. The first three have to be the version, the
-//! length of what follows, and the type, in this order, which is enough. The fields behind them are read for the names of both
-//! sides, which every message has in its header.
+//! A message is a list of fields `tag=value`, each with a byte 01 behind it. The first three have to be the version,
+//! the length of what follows, and the type, in this order, which is enough. The fields behind them are read for the
+//! names of both sides, which every message has in its header.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

@@ -1,8 +1,9 @@
-//! The classifier for git's own protocol, `git://` (gitprotocol-pack, "Git transport"): the request that clients send first.
+//! The classifier for git's own protocol, `git://` (gitprotocol-pack, "Git transport"): the request that clients send
+//! first.
 //!
-//! It is one pkt-line: its length in four hex digits, the service, the repository's path and a zero, mostly the host and a
-//! zero, and further parameters. The service's name is long and the length has to cover it all. It matches where the host
-//! ends.
+//! It is one pkt-line: its length in four hex digits, the service, the repository's path and a zero, mostly the host
+//! and a zero, and further parameters. The service's name is long and the length has to cover it all. It matches where
+//! the host ends.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

@@ -1,4 +1,5 @@
-//! Reads the header fields (RFC 9112, section 5) for the two that become facts. Lines that are no fields change nothing.
+//! Reads the header fields (RFC 9112, section 5) for the two that become facts. Lines that are no fields change
+//! nothing.
 
 use portsplit_plugin_sdk::prelude::*;
 

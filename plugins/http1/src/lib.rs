@@ -2,8 +2,8 @@
 //!
 //! A method of any name, a target and `HTTP/1.x` at the end of the first line are more than enough: no other protocol
 //! has such a line, and RTSP, SIP and ICAP name themselves where HTTP does. `GET /path` alone is HTTP/0.9 (RFC 1945,
-//! section 4.1). The fields are read for facts only, so whatever they are, an unusual request stays one. The match falls at
-//! the empty line behind them, for until then a fact can still come, or at [`MAX_BYTES`].
+//! section 4.1). The fields are read for facts only, so whatever they are, an unusual request stays one. The match
+//! falls at the empty line behind them, for until then a fact can still come, or at [`MAX_BYTES`].
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod fields;
@@ -67,7 +67,8 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "a request line of more than 8 KiB, which is rejected, and fields after the first 8 KiB",
-        "requests of HTTP/0.9 (no version, no fields) for more than 1024 bytes, which are rejected",
+        "requests of HTTP/0.9 (no version, no fields) for more than 768 bytes, which are rejected",
+        "whether `GET /key` alone is HTTP/0.9 or a command someone types for Redis",
         "a second request on the same connection, which can name another host",
         "protocols that tunnel in HTTP, unless method, path or upgrade give them away",
     ],

@@ -1,7 +1,7 @@
 //! Reads the request line (RFC 9112, section 3) and takes the target apart.
 //!
-//! It is read as servers are allowed to read it, with more white space than one space between its words and behind them.
-//! What such a line names is for the server to accept or to refuse.
+//! It is read as servers are allowed to read it, with more white space than one space between its words and behind
+//! them. What such a line names is for the server to accept or to refuse.
 
 use portsplit_plugin_sdk::prelude::*;
 
@@ -10,8 +10,8 @@ use crate::MAX_BYTES;
 /// The longest method. The longest registered one has 17 letters.
 const MAX_METHOD_BYTES: usize = 32;
 
-/// The most bytes of a target that facts come from: a host and a path of the lengths below.
-const MAX_TARGET_BYTES: usize = 1024;
+/// The most bytes of a target that facts come from: a host of 255 and a path of 512, and what stands around them.
+const MAX_TARGET_BYTES: usize = 768;
 
 /// The most white space in one place.
 const MAX_SPACE_BYTES: usize = 8;

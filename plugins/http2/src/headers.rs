@@ -1,6 +1,7 @@
 //! Finds the first HEADERS frame behind the preface (RFC 9113, sections 4.1 and 6.2) and learns facts from it.
 //!
-//! The preface has said that this is HTTP/2, so nothing here judges: [`Stop::Reject`] means that nothing more can be learnt.
+//! The preface has said that this is HTTP/2, so nothing here judges: [`Stop::Reject`] means that nothing more can be
+//! learnt.
 
 use portsplit_plugin_sdk::prelude::*;
 

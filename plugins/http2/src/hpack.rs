@@ -1,6 +1,6 @@
-//! Reads the header fields of a request as HPACK encodes them (RFC 7541), as far as the pseudo-fields at its beginning need:
-//! the first 14 entries of the static table, literals, and Huffman's code. The dynamic table is empty when a connection
-//! begins, and no pseudo-field occurs twice, so there is nothing to remember.
+//! Reads the header fields of a request as HPACK encodes them (RFC 7541), as far as the pseudo-fields at its beginning
+//! need: the first seven entries of the static table, literals, and Huffman's code. The dynamic table is empty when a
+//! connection begins, and no pseudo-field occurs twice, so there is nothing to remember.
 
 use portsplit_plugin_sdk::prelude::*;
 
@@ -17,8 +17,8 @@ pub(crate) enum Name {
 /// The longest name of a pseudo-field, and more.
 const MAX_NAME_BYTES: usize = 16;
 
-/// Reads the beginning of a field: its name, and its value if the two are encoded as one. [`Stop::Reject`] says that it is no
-/// pseudo-field.
+/// Reads the beginning of a field: its name, and its value if the two are encoded as one. [`Stop::Reject`] says that it
+/// is no pseudo-field.
 pub(crate) fn name(c: &mut Cursor<'_>) -> Result<(Name, Option<&'static [u8]>), Stop> {
     let first = c.peek()?;
     if first & 0x80 != 0 {
@@ -65,8 +65,8 @@ fn integer(c: &mut Cursor<'_>, bits: u32) -> Result<usize, Stop> {
     if value < most { Ok(value.into()) } else { Ok(usize::from(most) + c.varint(4)? as usize) }
 }
 
-/// Reads a string (section 5.2) and decodes as much of it as comes from and fits into `buffer.len()` bytes. `None` if its
-/// code is wrong.
+/// Reads a string (section 5.2) and decodes as much of it as comes from and fits into `buffer.len()` bytes. `None` if
+/// its code is wrong.
 pub(crate) fn string<'a>(c: &mut Cursor<'_>, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Stop> {
     let coded = c.peek()? & 0x80 != 0;
     let len = integer(c, 7)?;
@@ -83,8 +83,8 @@ fn copy(bytes: &[u8], into: &mut [u8]) -> usize {
     bytes.len()
 }
 
-/// For each length of a code in bits how many symbols have one. The codes (appendix B) are numbered by length and then by
-/// symbol, so this and the order of the symbols is all there is to know.
+/// For each length of a code in bits how many symbols have one. The codes (appendix B) are numbered by length and then
+/// by symbol, so this and the order of the symbols is all there is to know.
 #[rustfmt::skip]
 const COUNTS: [(u32, u32); 21] = [
     (5, 10), (6, 26), (7, 32), (8, 6), (10, 5), (11, 3), (12, 2), (13, 6), (14, 2), (15, 3), (19, 3),

@@ -1,5 +1,5 @@
-//! The classifier for HTTP/2 without TLS by prior knowledge (RFC 9113, section 3.3): the connection preface that clients
-//! begin with (section 3.4), 24 bytes that were chosen so that nothing else begins with them.
+//! The classifier for HTTP/2 without TLS by prior knowledge (RFC 9113, section 3.3): the connection preface that
+//! clients begin with (section 3.4), 24 bytes that were chosen so that nothing else begins with them.
 //!
 //! The preface alone decides. What is asked for comes in a later frame, HEADERS, and a client may wait for the server's
 //! SETTINGS before it sends that (gRPC for Java does): facts that must be the same however the bytes arrive would have
@@ -21,8 +21,8 @@ const MAX_BYTES: usize = 4 << 10;
 config! {
     /// Whether to wait for facts.
     pub struct Settings {
-        /// Waits for the first request and learns `method`, `host` and `path` from it. A client that sends none before the
-        /// server has spoken is then recognised when the time to decide is up, without facts.
+        /// Waits for the first request and learns `method`, `host` and `path` from it. A client that sends none before
+        /// the server has spoken is then recognised when the time to decide is up, without facts.
         wait_for_headers: bool = false,
     }
 }

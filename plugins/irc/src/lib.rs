@@ -1,8 +1,8 @@
-//! The classifier for IRC: the commands a client registers with (RFC 2812, section 3.1; IRCv3, "Capability negotiation"), and
-//! those that servers link with.
+//! The classifier for IRC: the commands a client registers with (RFC 2812, section 3.1; IRCv3, "Capability
+//! negotiation"), and those that servers link with.
 //!
-//! `NICK`, `CAP` with a subcommand and `WEBIRC` are IRC's own. `USER` and `PASS` are also words of FTP and POP3: `USER` counts
-//! with the four parameters it has only here, and `PASS` only if one of the others follows it.
+//! `NICK`, `CAP` with a subcommand and `WEBIRC` are IRC's own. `USER` and `PASS` are also words of FTP and POP3: `USER`
+//! counts with the four parameters it has only here, and `PASS` only if one of the others follows it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

@@ -1,5 +1,5 @@
-//! Writes the addresses and ports of version 2 as version 1 would have sent them: IPv4 with dots, IPv6 as RFC 5952 has it.
-//! Not with the standard library's formatting, which is larger than the rest of the module.
+//! Writes the addresses and ports of version 2 as version 1 would have sent them: IPv4 with dots, IPv6 as RFC 5952 has
+//! it. Not with the standard library's formatting, which is larger than the rest of the module.
 
 use portsplit_plugin_sdk::prelude::*;
 

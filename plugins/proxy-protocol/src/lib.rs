@@ -1,8 +1,8 @@
-//! The classifier for the PROXY protocol, versions 1 and 2, as HAProxy's `proxy-protocol.txt` (sections 2.1 and 2.2) has it:
-//! what a load balancer sends first, before the client's own bytes.
+//! The classifier for the PROXY protocol, versions 1 and 2, as HAProxy's `proxy-protocol.txt` (sections 2.1 and 2.2)
+//! has it: what a load balancer sends first, before the client's own bytes.
 //!
-//! Version 1 is a line that begins with `PROXY`, version 2 a block that begins with twelve bytes chosen so that nothing else
-//! does. Both match where the addresses end; extensions (TLVs) and what the client says are not looked at.
+//! Version 1 is a line that begins with `PROXY`, version 2 a block that begins with twelve bytes chosen so that nothing
+//! else does. Both match where the addresses end; extensions (TLVs) and what the client says are not looked at.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod address;

@@ -1,8 +1,8 @@
-//! The classifier for rsync's daemon protocol, `rsync://` and `host::module` (rsyncd.conf(5) has its use; it is defined by
-//! rsync's `clientserver.c`): the greeting `@RSYNCD: 31.0`.
+//! The classifier for rsync's daemon protocol, `rsync://` and `host::module` (rsyncd.conf(5) has its use; it is defined
+//! by rsync's `clientserver.c`): the greeting `@RSYNCD: 31.0`.
 //!
-//! Both sides send theirs at once, without waiting for the other, so clients can be recognised by it, as long as nobody waits
-//! for the server on their behalf. It matches behind the version.
+//! Both sides send theirs at once, without waiting for the other, so clients can be recognised by it, as long as nobody
+//! waits for the server on their behalf. It matches behind the version.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

@@ -1,15 +1,19 @@
-//! The classifier for RTMP: the chunks C0 and C1 that clients begin with (Adobe's RTMP specification 1.0, sections 5.2.2 and
-//! 5.2.3): a version byte, then 1536 bytes: a time, four bytes of zero, and random data.
+//! The classifier for RTMP: the chunks C0 and C1 that clients begin with (Adobe's RTMP specification 1.0, sections
+//! 5.2.2 and 5.2.3): a version byte, then 1536 bytes: a time, four bytes of zero, and random data.
 //!
-//! With the zeros it is known at once: 40 bits are fixed. Clients that prove to be a Flash player put that player's version
-//! in their place, as Flash itself did; fewer bits of it are fixed, so all of C1 has to come as well. What such clients prove it
-//! with is a hash over C1, which would cost more than a call may.
+//! With the zeros it is known at once: 40 bits are fixed, and only CQL can look so. Clients that prove to be a Flash
+//! player put that player's version in their place, as Flash itself did; fewer bits of it are fixed, so all of C1 has
+//! to come as well. What such clients prove it with is a hash over C1, which would cost more than a call may.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
 
 /// C0 and C1.
 const MAX_BYTES: usize = 1 + 1536;
+
+/// A request for options in version 3 of CQL is nine bytes long and would be a C0 and C1 with four zeros, if more came.
+/// This byte, its opcode, gives it away.
+const CQL_OPTIONS: u8 = 5;
 
 /// Recognises RTMP clients; it has nothing to configure.
 pub struct Rtmp;
@@ -25,9 +29,12 @@ impl Classifier for Rtmp {
         let mut c = input.cursor();
         // 3 is plain, 6 and 8 are encrypted (RTMPE).
         let plain = c.u8_where(|b| matches!(b, 3 | 6 | 8))? == 3;
-        c.skip(4)?; // time
+        let time = c.take(4)?;
         if plain && c.peek()? == 0 {
             c.tag(b"\0\0\0\0")?;
+            if time.ends_with(&[CQL_OPTIONS]) {
+                c.skip(MAX_BYTES - c.position())?;
+            }
         } else {
             // Flash 9 to 32, or the 128 that it also gave itself; then a small number, any, and nearly always 2.
             c.u8_where(|b| matches!(b, 9..=32 | 128))?;

@@ -47,8 +47,8 @@ impl Classifier for Rtsp {
     }
 }
 
-/// Reads a URI and the version behind it, up to the end of the line. The URI may have spaces: it must not, but players send
-/// what their users typed.
+/// Reads a URI and the version behind it, up to the end of the line. The URI may have spaces: it must not, but players
+/// send what their users typed.
 fn uri(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
     c.tag_ignore_case(b"rtsp")?;
     // `rtsps` is in TLS, `rtspu` over UDP; proxies may see both.

@@ -1,8 +1,8 @@
 //! The classifier for SIP over TCP: the first line of a request (RFC 3261, section 7.1).
 //!
-//! A method of any name, a URI and `SIP/2.0`: only this protocol names itself so. Empty lines in front of it are allowed
-//! (section 7.5), and clients send them to keep a connection open (RFC 5626, section 3.5.1). All facts are in the line, so it
-//! matches where the version ends.
+//! A method of any name, a URI and `SIP/2.0`: only this protocol names itself so. Empty lines in front of it are
+//! allowed (section 7.5), and clients send them to keep a connection open (RFC 5626, section 3.5.1). All facts are in
+//! the line, so it matches where the version ends.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -51,8 +51,8 @@ impl Classifier for Sip {
     }
 }
 
-/// Adds what a URI names: `sip:user:password@host:port;parameters?headers`, or `tel:number;parameters`. A user, too, can have
-/// parameters (RFC 3261, section 19.1.1).
+/// Adds what a URI names: `sip:user:password@host:port;parameters?headers`, or `tel:number;parameters`. A user, too,
+/// can have parameters (RFC 3261, section 19.1.1).
 fn add_uri(scheme: &[u8], rest: &[u8], facts: &mut Facts) {
     let before = |bytes: &[u8], ends: &[u8]| bytes.iter().position(|b| ends.contains(b)).unwrap_or(bytes.len());
     let (user, host) = if scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips") {

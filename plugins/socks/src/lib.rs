@@ -1,10 +1,10 @@
-//! The classifier for SOCKS: version 4 and its extension 4a (the documents of NEC and of Ying-Da Lee that define them) and
-//! version 5 (RFC 1928, section 3).
+//! The classifier for SOCKS: version 4 and its extension 4a (the documents of NEC and of Ying-Da Lee that define them)
+//! and version 5 (RFC 1928, section 3).
 //!
 //! A client of version 4 says everything at once: command, port, address, user, and in 4a a host. A client of version 5
-//! only offers ways to authenticate and waits; where it wants to go comes after the server's answer. That message is short,
-//! so each byte is held to what the registry allows: as many methods as it says, no two the same, and among them one of the
-//! three that RFC 1928 has every client offer.
+//! only offers ways to authenticate and waits; where it wants to go comes after the server's answer. That message is
+//! short, so each byte is held to what the registry allows: as many methods as it says, no two the same, and among them
+//! one of the three that RFC 1928 names.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

@@ -1,9 +1,9 @@
-//! The classifier for STUN and TURN over TCP: the header of a request or an indication (RFC 8489, section 5), with its magic
-//! number, on the connection itself (section 6.2.2) or behind the length of two bytes that ICE puts there (RFC 6544,
-//! section 10.1; RFC 4571).
+//! The classifier for STUN and TURN over TCP: the header of a request or an indication (RFC 8489, section 5), with its
+//! magic number, on the connection itself (section 6.2.2) or behind the length of two bytes that ICE puts there (RFC
+//! 6544, section 10.1; RFC 4571).
 //!
-//! Type, length and magic number fix more than 40 bits, and with ICE both lengths have to agree. It matches at the magic
-//! number; what the message asks for is in the type in front of it.
+//! Type, length and magic number fix more than 40 bits, and with ICE both lengths have to agree. It matches at the
+//! magic number; what the message asks for is in the type in front of it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

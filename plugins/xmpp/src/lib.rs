@@ -1,8 +1,8 @@
 //! The classifier for XMPP: the beginning of a stream (RFC 6120, section 4.2).
 //!
-//! An optional XML declaration, then a start tag `stream` in the namespace of streams, whose name no other protocol has. The
-//! attributes are read for that name and for facts, so it matches at the end of the tag. This is no parser of XML: what it
-//! cannot read, a server would not accept either.
+//! An optional XML declaration, then a start tag `stream` in the namespace of streams, whose name no other protocol
+//! has. The attributes are read for that name and for facts, so it matches at the end of the tag. This is no parser of
+//! XML, and needs to be none for what clients write.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;

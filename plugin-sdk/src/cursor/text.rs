@@ -53,13 +53,13 @@ impl<'a> Cursor<'a> {
         if self.left == Some(arrived.len()) { self.take(arrived.len()) } else { Err(self.wants_one_more()) }
     }
 
-    /// As [`take_while`](Cursor::take_while), but a run that is too long is no error: `None` as soon as `max` bytes of it are
-    /// there, nothing read. For what a peer may make long and a parser does not wait for.
+    /// As [`take_while`](Cursor::take_while), but a run that is too long is no error: `None` as soon as `max` bytes of
+    /// it are there, nothing read. For what a peer may make long and a parser does not wait for.
     ///
     /// # Errors
     ///
-    /// [`Stop::NeedMore`] while the run's end has not arrived and it has fewer than `max` bytes. The end of a part ends the
-    /// run.
+    /// [`Stop::NeedMore`] while the run's end has not arrived and it has fewer than `max` bytes. The end of a part ends
+    /// the run.
     ///
     /// # Examples
     ///
@@ -155,8 +155,8 @@ impl<'a> Cursor<'a> {
         self.line_where(max, |_| true)
     }
 
-    /// As [`line`](Cursor::line), and rejects at the first byte of the line for which `allowed` does not hold. It is not
-    /// asked about the LF nor about a CR in front of it; a CR elsewhere rejects unless it is allowed.
+    /// As [`line`](Cursor::line), and rejects at the first byte of the line for which `allowed` does not hold. It is
+    /// not asked about the LF nor about a CR in front of it; a CR elsewhere rejects unless it is allowed.
     ///
     /// # Errors
     ///

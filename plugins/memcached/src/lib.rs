@@ -1,9 +1,9 @@
 //! The classifier for memcached: the first request of a client, as text (memcached's doc/protocol.txt) or binary
 //! (protocol_binary.txt in doc/ of versions before 1.6, BinaryProtocolRevamped in the wiki).
 //!
-//! A text request is a line that begins with a command in lower case and has the words this command takes, which is read to its
-//! end. A binary one has a header of 24 bytes that begins with 80; the lengths of key, extras and body must agree with each
-//! other and with the operation.
+//! A text request is a line that begins with a command in lower case and has the words this command takes, which is
+//! read to its end. A binary one has a header of 24 bytes that begins with 80; the lengths of key, extras and body must
+//! agree with each other and with the operation.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod binary;

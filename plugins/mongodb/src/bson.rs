@@ -1,4 +1,5 @@
-//! What has to be understood of BSON: the elements of a command's document, and the two names in a handshake's `client`.
+//! What has to be understood of BSON: the elements of a command's document, and the two names in a handshake's
+//! `client`.
 
 use portsplit_plugin_sdk::MAX_FACT_BYTES;
 use portsplit_plugin_sdk::prelude::*;

@@ -3,19 +3,26 @@
 //!
 //! A header of four little-endian integers (length, request, response to, operation) and a message of that operation:
 //! OP_MSG, or OP_QUERY, in which drivers still say hello to a server they do not know, or one of the older operations.
-//! Length, operation and "response to nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command other than the handshake is recognised
-//! at its name, the handshake when its document has been read, because the client's name stands in it.
+//! Length, operation and "response to nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command
+//! other than the handshake is recognised at its name, the handshake when its document has been read, because the
+//! client's name stands in it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod bson;
 
 use portsplit_plugin_sdk::prelude::*;
 
-/// The most bytes looked at: handshakes have some hundred bytes, at most 512 of them for what the client says of itself.
+/// The most bytes looked at: handshakes have some hundred bytes, at most 512 of them for what the client says of
+/// itself.
 const MAX_BYTES: usize = 4096;
 
-/// The longest message (`maxMessageSizeBytes`).
-const MAX_MESSAGE_BYTES: u32 = 48_000_000;
+/// The longest first message. Later ones have up to 48,000,000 bytes (`maxMessageSizeBytes`), but every driver in use
+/// begins with a handshake of some hundred; with two zero bytes in the length, little else is taken for the beginning of
+/// one.
+const MAX_MESSAGE_BYTES: u32 = 0xffff;
+
+/// The longest message that can be compressed into one.
+const MAX_UNCOMPRESSED_BYTES: u32 = 48_000_000;
 
 /// The shortest message: an OP_COMPRESSED around nothing.
 const MIN_MESSAGE_BYTES: u32 = 16 + 9;
@@ -53,7 +60,7 @@ impl Classifier for Mongodb {
             // knows the server already.
             OP_COMPRESSED => {
                 ensure(operation(&mut c)? != OP_COMPRESSED)?;
-                c.u32_le_in(0..=MAX_MESSAGE_BYTES)?;
+                c.u32_le_in(0..=MAX_UNCOMPRESSED_BYTES)?;
                 c.u8_in(0..=3)?;
             }
             // The older operations name a collection behind four bytes of which at most one bit is set.
@@ -99,8 +106,8 @@ fn query(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
     c.u32_le_in(bson::MIN_DOCUMENT_BYTES..=bson::left(c)).map(|_| ())
 }
 
-/// Reads the zeros that end four bytes of flags, and the database and the collection behind them; returns the latter with
-/// the dot before it.
+/// Reads the zeros that end four bytes of flags, and the database and the collection behind them; returns the latter
+/// with the dot before it.
 fn collection<'a>(c: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
     c.tag(b"\0\0\0")?;
     ensure(c.peek()? != b'.')?;
@@ -123,8 +130,9 @@ portsplit_plugin_sdk::export! {
     cannot_see: [
         "user and database, which come after the server's answer to the handshake",
         "which of the servers that speak this protocol is meant",
-        "until the fourth byte nearly anything can be a length, so services whose clients send fewer bytes and wait, \
-         such as SOCKS, belong before it",
+        "two or three bytes can nearly always begin a length, so services whose clients send no more and wait, such as \
+         SOCKS, belong before it",
+        "a first message of 64 KiB or more, which is rejected",
     ],
     examples: [
         Example::bytes(b"\x2b\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x16\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\0")
@@ -137,6 +145,6 @@ portsplit_plugin_sdk::export! {
         Example::bytes(b"\x2b\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07").undecided(),
         Example::bytes(b"\x2b\0\0\0\x01\0\0\0\0\0\0\0\xde\x07\0\0").rejects(13),
         Example::bytes(b"\x2b\0\0\0\x01\0\0\0\x07").rejects(9),
-        Example::text("GET / HTTP/1.1\r\n").rejects(4),
+        Example::text("GET / HTTP/1.1\r\n").rejects(3),
     ],
 }

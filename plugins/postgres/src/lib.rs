@@ -2,8 +2,8 @@
 //! Protocol", sections "Message Flow" and "Message Formats": StartupMessage, SSLRequest, GSSENCRequest, CancelRequest).
 //!
 //! These messages have no type byte: a length, a code, and what the code says. The three requests are 64 fixed bits or
-//! nearly so. A StartupMessage is a list of parameters, each a name and a value that end in a zero byte, and the list's own
-//! zero byte has to be the last one the length counts; one of them is `user`.
+//! nearly so. A StartupMessage is a list of parameters, each a name and a value that end in a zero byte, and the list's
+//! own zero byte has to be the last one the length counts; one of them is `user`.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::MAX_FACT_BYTES;

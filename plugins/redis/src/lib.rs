@@ -1,9 +1,9 @@
 //! The classifier for Redis, and what speaks its protocol: the first command (Redis documentation, "Redis serialization
 //! protocol specification", sections "Sending commands to a Redis server" and "Inline commands").
 //!
-//! Clients send a command as an array of bulk strings, `*` count CR LF `$` length CR LF name CR LF, which is recognised at
-//! the name's end whatever the name. People and scripts send it as a line; that is recognised only if it begins with a
-//! command of the table in `inline`.
+//! Clients send a command as an array of bulk strings, `*` count CR LF `$` length CR LF name CR LF, which is recognised
+//! at the name's end whatever the name. People and scripts send it as a line; that is recognised only if it begins with
+//! a command of the table in `inline`.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod inline;
@@ -79,8 +79,8 @@ portsplit_plugin_sdk::export! {
         "command": "the first command's name in upper case, such as `HELLO`, `AUTH` or `PING`",
     },
     cannot_see: [
-        "inline commands that are lines of another protocol too, such as lower-case `get` and `set` (memcached), `AUTH` and \
-         `QUIT` (mail), `GET` (HTTP), and `PING` with an argument or without a CR",
+        "inline commands that are lines of another protocol too, such as lower-case `get` and `set` (memcached), \
+         `AUTH` and `QUIT` (mail), `GET` (HTTP), and `PING` with an argument or without a CR",
         "inline commands that are not in this detector's table, those of modules among them",
         "which of the servers that speak this protocol is meant",
     ],

@@ -74,7 +74,7 @@ fn open(c: &mut Cursor<'_>, parameters: u16, facts: &mut Facts) -> Result<(), St
         let long = len == 255 && list.starts_with(&[255]);
         number = number_in_parameters(list, long).unwrap_or(number);
     }
-    facts.add("as", decimal(number, &mut [0; 10]));
+    facts.add_number("as", number);
     facts.add("router_id", dotted(router, &mut [0; 15]));
     Ok(())
 }
@@ -113,30 +113,16 @@ fn number_in_capabilities(mut list: &[u8]) -> Option<u32> {
     None
 }
 
-/// Writes a number in decimal.
-fn decimal(number: u32, into: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number;
-    let mut start = into.len();
-    for (index, digit) in into.iter_mut().enumerate().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        start = index;
-        if rest == 0 {
-            break;
-        }
-    }
-    into.get(start..).unwrap_or_default()
-}
-
 /// Writes an identifier as the IPv4 address it mostly is.
 fn dotted(router: u32, into: &mut [u8; 15]) -> &[u8] {
     let mut len = 0;
     for byte in router.to_be_bytes() {
-        let mut digits = [0; 10];
-        let dot: &[u8] = if len > 0 { b"." } else { b"" };
-        for byte in dot.iter().chain(decimal(byte.into(), &mut digits)) {
+        let dot = (len > 0).then_some(b'.');
+        let digits = [byte / 100, byte / 10 % 10, byte % 10].map(|digit| b'0' + digit);
+        let leading_zeros = usize::from(byte < 100) + usize::from(byte < 10);
+        for character in dot.into_iter().chain(digits.into_iter().skip(leading_zeros)) {
             if let Some(place) = into.get_mut(len) {
-                *place = *byte;
+                *place = character;
                 len += 1;
             }
         }

@@ -23,7 +23,8 @@ const REPLAY_BYTES: u16 = 4 + 4;
 /// tls-crypt's HMAC is always SHA-256.
 const CRYPT_BYTES: u16 = PLAIN_BYTES + REPLAY_BYTES + 32;
 
-/// Lengths of tls-auth's HMAC: MD5, SHA-1 or RIPEMD-160, SHA-224, SHA-256, SHA-384, SHA-512. That of SHA-256 is also tls-crypt's.
+/// Lengths of tls-auth's HMAC: MD5, SHA-1 or RIPEMD-160, SHA-224, SHA-256, SHA-384, SHA-512. That of SHA-256 is also
+/// tls-crypt's.
 const HMAC_BYTES: [u16; 6] = [16, 20, 28, 32, 48, 64];
 
 /// A wrapped client key: HMAC, the encrypted key of 256 bytes, its own length; metadata makes it at most 1024 bytes.

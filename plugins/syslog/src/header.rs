@@ -1,5 +1,5 @@
-//! The header behind the priority: time, host and application, as RFC 5424 (section 6.2), RFC 3164 (section 4.1) and the
-//! programs that write an RFC 3339 time in the older format put them.
+//! The header behind the priority: time, host and application, as RFC 5424 (section 6.2), RFC 3164 (section 4.1) and
+//! the programs that write an RFC 3339 time in the older format put them.
 //!
 //! A header of another form ends in reject, which here means: no more facts.
 

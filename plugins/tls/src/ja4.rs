@@ -1,4 +1,5 @@
-//! JA4, the fingerprint of what a TLS client offers (FoxIO, "JA4: TLS Client Fingerprinting", technical_details/JA4.md).
+//! JA4, the fingerprint of what a TLS client offers (FoxIO, "JA4: TLS Client Fingerprinting", in its repository ja4 the
+//! file technical_details/JA4.md).
 //!
 //! `t`, the version, whether a name is asked for, how many cipher suites and extensions, two letters of the first
 //! protocol; then 48 bits of the hash of the sorted suites, and of the sorted extensions with the signature algorithms
@@ -12,8 +13,8 @@ use crate::Records;
 use crate::sha256::Text;
 
 /// The most suites, extensions and signature algorithms in all, and the most extensions among them; a hello with more
-/// has no fingerprint. Today's clients send 40 to 100, of which 10 to 20 are extensions. With these limits the hashing of
-/// the worst hello stays within the host's usual budget for a call.
+/// has no fingerprint. Today's clients send 40 to 100, of which 10 to 20 are extensions. With these limits the hashing
+/// of the worst hello stays within the host's usual budget for a call.
 const MAX_VALUES: usize = 108;
 const MAX_EXTENSIONS: usize = 32;
 

@@ -2,7 +2,8 @@
 //! of SSL 2 that old clients wrap theirs in (RFC 5246, appendix E.2).
 //!
 //! This file has the plugin itself and the way from bytes to records; `hello` reads the ClientHello out of them and
-//! `ssl2` the other form; `ja4` makes a fingerprint of what the client offers. It decrypts nothing and does not judge what a client offers.
+//! `ssl2` the other form; `ja4` makes a fingerprint of what the client offers. It decrypts nothing and does not judge
+//! what a client offers.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod hello;

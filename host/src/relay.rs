@@ -25,6 +25,9 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// How long output may still come after the program of a connection has ended, when something else holds it open.
 const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
 
+/// The most that can be on its way when a program ends: what a pipe or a terminal holds, and a buffer of ours.
+const OUTPUT_LEFT_BYTES: u64 = 128 << 10;
+
 /// How long a relay may stand still.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -106,6 +109,7 @@ pub async fn relay(
         patience,
         moved_at: Instant::now(),
         output_deadline: None,
+        output_most: u64::MAX,
     };
     let ending = {
         let mut timer = pin!(sleep(Duration::MAX));
@@ -135,6 +139,8 @@ struct Relay {
     moved_at: Instant,
     /// When output is given up that something holds open although the program has ended.
     output_deadline: Option<Instant>,
+    /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
+    output_most: u64,
 }
 
 #[derive(Debug)]
@@ -226,10 +232,13 @@ impl Relay {
                 (Some(linger), Ending::Done)
             }
             (State::Done, _) | (_, State::Done) => (self.patience.half_closed, Ending::HalfClosed),
+            _ if self.output_deadline.is_some() => (self.patience.half_closed, Ending::HalfClosed),
             _ => (self.patience.idle, Ending::Idle),
         };
         let patience = patience.and_then(|patience| self.moved_at.checked_add(patience)).map(|at| (at, ending));
-        match (patience, self.output_deadline) {
+        // What the program itself wrote waits for a slow client; what others write into its output does not.
+        let all_taken = !self.outward.holds_bytes() || self.outward.bytes >= self.output_most;
+        match (patience, self.output_deadline.filter(|_| all_taken)) {
             (Some((at, _)), Some(cut)) if cut < at => Some((cut, Ending::Done)),
             (None, Some(cut)) => Some((cut, Ending::Done)),
             (patience, _) => patience,
@@ -242,6 +251,7 @@ impl Relay {
             self.inward.refuse(false);
         }
         self.output_deadline = Instant::now().checked_add(OUTPUT_DRAIN);
+        self.output_most = self.outward.bytes.saturating_add(OUTPUT_LEFT_BYTES);
         self.moved_at = Instant::now();
     }
 
@@ -284,6 +294,11 @@ impl Direction {
             state: State::Open,
             bytes: taken as u64,
         }
+    }
+
+    /// Tells whether bytes were taken from the source that the target has not taken yet.
+    fn holds_bytes(&self) -> bool {
+        self.taken < self.pending.len()
     }
 
     fn refuse(&mut self, aborted: bool) {

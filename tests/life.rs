@@ -269,3 +269,12 @@ fn a_drain_timeout_of_zero_cuts_at_once() {
     assert_eq!(portsplit.wait_within(Duration::from_secs(5)).code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
 }
+
+#[test]
+fn signals_are_heard_although_they_were_blocked_at_the_start() {
+    let backend = Backend::tag("web");
+    let config = all_to(&backend);
+    let portsplit = Portsplit::start_under(&["env", "--block-signal=HUP,INT,TERM"], &config);
+    assert_eq!(portsplit.reload(&config).message(), "reloaded");
+    portsplit.stop();
+}

@@ -347,12 +347,16 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn a_file_where_a_command_belongs_is_told_how_to_be_named() {
     let folder = Folder::new(SERVICES);
     let path = folder.0.path().join("x.toml").display().to_string();
-    for (args, hint) in
-        [(vec![path.as_str()], format!("--config {path}")), (vec!["-F", &path], "--config FILE".to_owned())]
-    {
-        let ran = portsplit(&args, b"");
+    let named = format!("--config {path}");
+    for (args, hint) in [
+        (&[path.as_str()][..], named.as_str()),
+        (&["check", &path], &named),
+        (&["explain", "--text", "x", &path], &named),
+        (&["-F", &path], "--config FILE"),
+    ] {
+        let ran = portsplit(args, b"");
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
-        assert!(ran.stderr.contains(&hint), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(hint), "{args:?}: {}", ran.stderr);
     }
     // What is neither a file nor a command is only said to be unknown.
     assert!(!portsplit(&["no-such-file"], b"").stderr.contains("--config no"));

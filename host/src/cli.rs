@@ -136,13 +136,16 @@ fn tell(mut told: clap::Error) -> ExitCode {
         _ => None,
     };
     // The original program takes its file as it is, and sslh after -F.
-    let hint = match told.kind() {
-        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand).filter(|word| Path::new(word).exists()),
-        ErrorKind::UnknownArgument => {
-            text(ContextKind::InvalidArg).filter(|word| matches!(word.as_str(), "-f" | "-F")).map(|_| "FILE".to_owned())
-        }
+    let word = match told.kind() {
+        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => text(ContextKind::InvalidArg),
+        ErrorKind::InvalidValue => text(ContextKind::InvalidValue),
         _ => None,
     };
+    let hint = word.and_then(|word| match word.as_str() {
+        "-f" | "-F" => Some("FILE".to_owned()),
+        path => Path::new(path).is_file().then_some(word),
+    });
     if let Some(file) = hint {
         let hint = format!("the configuration is named with '--config {file}'");
         told.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::{Access, access};
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getgid, getrlimit, getuid, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
@@ -52,6 +53,7 @@ pub fn run(config: Config) -> Result<()> {
         })
         .transpose()?;
     give_up_privileges(&config.identity)?;
+    warn_of_unreadable(&config);
 
     let counters = Arc::new(Counters::default());
     let workers = (0..config.workers)
@@ -340,9 +342,27 @@ fn raise_open_files_limit(config: &Config) {
 }
 
 fn give_up_privileges(identity: &Identity) -> Result<()> {
+    if is_already(identity) {
+        return Ok(());
+    }
     let name = |of: &Option<(String, u32)>| of.as_ref().map_or("-".to_owned(), |(name, _)| name.clone());
     let id = |of: &Option<(String, u32)>| of.as_ref().map(|(_, id)| *id);
     sys::become_identity(id(&identity.user), id(&identity.group)).with_context(|| {
         format!("cannot become user {}, group {}; start as root", name(&identity.user), name(&identity.group))
     })
+}
+
+/// Tells whether we were started as whom we are to become, by somebody who left us no right to change anything.
+fn is_already(identity: &Identity) -> bool {
+    let user = identity.user.as_ref().is_none_or(|(_, id)| [getuid(), geteuid()].iter().all(|uid| uid.as_raw() == *id));
+    let group =
+        identity.group.as_ref().is_none_or(|(_, id)| [getgid(), getegid()].iter().all(|gid| gid.as_raw() == *id));
+    user && group && !geteuid().is_root()
+}
+
+/// Warns if the user that we have become cannot read the configuration, which is noticed at the next reload otherwise.
+fn warn_of_unreadable(config: &Config) {
+    if let (Some((user, _)), Err(error)) = (&config.identity.user, access(&config.path, Access::READ_OK)) {
+        tracing::warn!(user, error = %io::Error::from(error), "this user cannot read the configuration: no reload will work");
+    }
 }

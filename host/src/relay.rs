@@ -5,6 +5,7 @@
 //! abort is passed on as an abort, after the bytes before it. A direction holds at most one buffer of bytes that the
 //! other side has not taken, and reads nothing meanwhile.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -89,6 +90,7 @@ pub struct FirstFlight {
 ///
 /// `first_flight` goes to the upstream before anything else. `upstream_ended` resolves when the upstream can take and
 /// make no more bytes although its descriptors may stay open, as when a program has exited; a socket never does.
+/// `moved` always has the bytes that went inward and outward, also when the future is dropped.
 ///
 /// # Cancel safety
 /// Dropping the future aborts both sides, so that neither takes what it has for complete.
@@ -98,6 +100,7 @@ pub async fn relay(
     first_flight: FirstFlight,
     patience: Patience,
     upstream_ended: impl Future<Output = ()>,
+    moved: &Cell<(u64, u64)>,
 ) -> Report {
     client.reset_on_drop(true);
     upstream.reset_on_drop(true);
@@ -111,6 +114,7 @@ pub async fn relay(
         output_deadline: None,
         output_most: u64::MAX,
     };
+    moved.set((relay.inward.bytes, relay.outward.bytes));
     let ending = {
         let mut timer = pin!(sleep(Duration::MAX));
         let mut upstream_ended = pin!(upstream_ended);
@@ -120,7 +124,9 @@ pub async fn relay(
                 watching = false;
                 relay.stop_input();
             }
-            relay.poll_ending(cx, timer.as_mut())
+            let ending = relay.poll_ending(cx, timer.as_mut());
+            moved.set((relay.inward.bytes, relay.outward.bytes));
+            ending
         })
         .await
     };

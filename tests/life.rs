@@ -78,9 +78,15 @@ fn drain_timeout_cuts_what_does_not_end() {
     assert_eq!(client.receive(1), b">");
     let started = Instant::now();
     portsplit.signal(Signal::TERM);
+    let peer = client.local();
     client.drain();
     assert_took("the cut", started.elapsed(), 650, 2500);
     portsplit.wait_within(Duration::from_secs(5));
+    let line = portsplit.connection_of(&peer);
+    assert_eq!((line.number("bytes_in"), line.number("bytes_out")), (1, 1), "{}", line.text());
+    assert_eq!(line.field("end"), "cut-off");
+    let lines = portsplit.log().lines();
+    assert_eq!(lines.last().map(|line| line.message().to_owned()).as_deref(), Some("stopped"), "the last line");
 }
 
 #[test]

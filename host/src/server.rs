@@ -112,15 +112,15 @@ impl Server {
             }
         }
         self.drain(&mut stop).await;
+        for worker in self.workers.drain(..) {
+            worker.stop();
+        }
         tracing::info!(
             accepted = self.counters.accepted.load(Ordering::Relaxed),
             refused = self.counters.refused.load(Ordering::Relaxed),
             upstream_failures = self.counters.upstream_failures.load(Ordering::Relaxed),
             "stopped"
         );
-        for worker in self.workers.drain(..) {
-            worker.stop();
-        }
         Ok(())
     }
 

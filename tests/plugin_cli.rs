@@ -285,7 +285,7 @@ fn is_accepted(folder: &Folder, block: &str) {
 #[test]
 fn list_shows_the_shipped_plugins_and_those_of_a_file() {
     let folder = Folder::new();
-    folder.plugin(&["list"]).exits_with(0).says(&["plugin  version", "ssh", "tls", "sni alpn", "KiB"]);
+    folder.plugin(&["list"]).exits_with(0).says(&["plugin", "version", "ssh", "tls", "sni alpn", "KiB"]);
     let config =
         "listen = [\"127.0.0.1:0\"]\n[[service]]\nname = \"a\"\nplugin = \"ssh\"\nconnect = \"127.0.0.1:22\"\n";
     folder.write("x.toml", config);

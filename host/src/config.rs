@@ -187,21 +187,23 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|error| format!("it {}; {}", error.reason, error.help()))
 }
 
+/// Shows the address as the file would have it, on one line and without what a terminal would obey.
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => write!(f, "unix:{}", error::printable(&path.to_string_lossy())),
         }
     }
 }
 
+/// Shows the target as the file would have it, on one line and without what a terminal would obey.
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Target::Tcp(address) => address.fmt(f),
             Target::Host(name, port) => write!(f, "{name}:{port}"),
-            Target::Unix(path) => write!(f, "unix:{}", path.display()),
+            Target::Unix(path) => write!(f, "unix:{}", error::printable(&path.to_string_lossy())),
         }
     }
 }

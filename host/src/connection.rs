@@ -1,5 +1,6 @@
 //! One connection from accept to close: read, decide, act, relay, and the one log line about it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{pending, poll_fn};
 use std::io;
@@ -164,8 +165,15 @@ async fn serve_upstream(client: Stream, flight: Vec<u8>, targets: &[Target], con
         }
         Ok(connect::Connected { stream, written, failed, target }) => {
             record.upstream = Some(Upstream::Target(target));
-            let report =
-                relay(client, stream, FirstFlight { bytes: flight, written }, patience(config), pending()).await;
+            let report = relay(
+                client,
+                stream,
+                FirstFlight { bytes: flight, written },
+                patience(config),
+                pending(),
+                &record.moved,
+            )
+            .await;
             let failed = (!failed.is_empty()).then(|| failed.join("; "));
             record.end_with(report, failed);
         }
@@ -201,8 +209,15 @@ async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, confi
                     pending::<()>().await;
                 }
             };
-            let report =
-                relay(client, stream, FirstFlight { bytes: flight, written: 0 }, patience(config), ended).await;
+            let report = relay(
+                client,
+                stream,
+                FirstFlight { bytes: flight, written: 0 },
+                patience(config),
+                ended,
+                &record.moved,
+            )
+            .await;
             let error = match child.end().await {
                 Ok(status) => {
                     record.exit = Some(status).filter(|status| !status.success());
@@ -243,7 +258,8 @@ struct Record {
     first_flight_bytes: usize,
     decision: Option<Decision>,
     upstream: Option<Upstream>,
-    report: Option<Report>,
+    /// Bytes that were relayed to the upstream and to the client.
+    moved: Cell<(u64, u64)>,
     /// How the program ended, unless it succeeded.
     exit: Option<ExitStatus>,
     end: &'static str,
@@ -260,7 +276,7 @@ impl Record {
             first_flight_bytes: 0,
             decision: None,
             upstream: None,
-            report: None,
+            moved: Cell::default(),
             exit: None,
             end: "cut-off",
             error: None,
@@ -281,8 +297,7 @@ impl Record {
         self.error = error;
     }
 
-    fn end_with(mut self, report: Report, error: Option<String>) {
-        self.report = Some(report);
+    fn end_with(self, report: Report, error: Option<String>) {
         self.end(report.ending.name(), error);
     }
 }
@@ -295,6 +310,8 @@ impl Drop for Record {
         let service = Some(self.service()).filter(|service| !service.is_empty());
         let reason = self.decision.map(|decision| tracing::field::display(decision.reason));
         let decided = self.decision.map(|decision| decision.deciding_bytes);
+        let moved = self.upstream.as_ref().map(|_| self.moved.get());
+        let (bytes_in, bytes_out) = (moved.map(|(inward, _)| inward), moved.map(|(_, outward)| outward));
         tracing::info!(
             peer = %self.peer,
             listener = self.plan.listener,
@@ -304,8 +321,8 @@ impl Drop for Record {
             first_flight_bytes = self.first_flight_bytes,
             decide_us = u64::try_from(self.decided_after.as_micros()).unwrap_or(u64::MAX),
             upstream = self.upstream.as_ref().map(tracing::field::display),
-            bytes_in = self.report.map(|report| report.bytes_in),
-            bytes_out = self.report.map(|report| report.bytes_out),
+            bytes_in,
+            bytes_out,
             duration_ms = u64::try_from(self.accepted_at.elapsed().as_millis()).unwrap_or(u64::MAX),
             exit = self.exit.map(tracing::field::display),
             end = self.end,

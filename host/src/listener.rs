@@ -144,6 +144,7 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), String> {
     match rustix::net::connect(&probe, address) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(|error| error.to_string()),
         Ok(()) | Err(Errno::AGAIN) => Err("another process listens on this socket".to_owned()),
+        Err(Errno::PROTOTYPE) => Err("another process has a socket of another kind there".to_owned()),
         Err(error) => Err(io::Error::from(error).to_string()),
     }
 }
@@ -156,6 +157,11 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
+    /// Tells whether the name still leads to the file that we made.
+    pub fn is_in_place(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+    }
+
     fn of(path: &Path) -> io::Result<SocketFile> {
         let metadata = std::fs::symlink_metadata(path)?;
         Ok(SocketFile { path: std::path::absolute(path)?, identity: (metadata.dev(), metadata.ino()) })
@@ -164,9 +170,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Ok(metadata) = std::fs::symlink_metadata(&self.path)
-            && (metadata.dev(), metadata.ino()) == self.identity
-        {
+        if self.is_in_place() {
             // A folder that we may not write to any more, after giving up root, keeps the file: the next start finds
             // it stale and replaces it.
             let _ = std::fs::remove_file(&self.path);

@@ -5,6 +5,7 @@
 //! abort is passed on as an abort, after the bytes before it. A direction holds at most one buffer of bytes that the
 //! other side has not taken, and reads nothing meanwhile.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -24,6 +25,9 @@ const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long output may still come after the program of a connection has ended, when something else holds it open.
 const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
+
+/// The most that can be on its way when a program ends: what a pipe or a terminal holds, and a buffer of ours.
+const OUTPUT_LEFT_BYTES: u64 = 128 << 10;
 
 /// How long a relay may stand still.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +90,7 @@ pub struct FirstFlight {
 ///
 /// `first_flight` goes to the upstream before anything else. `upstream_ended` resolves when the upstream can take and
 /// make no more bytes although its descriptors may stay open, as when a program has exited; a socket never does.
+/// `moved` always has the bytes that went inward and outward, also when the future is dropped.
 ///
 /// # Cancel safety
 /// Dropping the future aborts both sides, so that neither takes what it has for complete.
@@ -95,6 +100,7 @@ pub async fn relay(
     first_flight: FirstFlight,
     patience: Patience,
     upstream_ended: impl Future<Output = ()>,
+    moved: &Cell<(u64, u64)>,
 ) -> Report {
     client.reset_on_drop(true);
     upstream.reset_on_drop(true);
@@ -106,7 +112,9 @@ pub async fn relay(
         patience,
         moved_at: Instant::now(),
         output_deadline: None,
+        output_most: u64::MAX,
     };
+    moved.set((relay.inward.bytes, relay.outward.bytes));
     let ending = {
         let mut timer = pin!(sleep(Duration::MAX));
         let mut upstream_ended = pin!(upstream_ended);
@@ -116,7 +124,9 @@ pub async fn relay(
                 watching = false;
                 relay.stop_input();
             }
-            relay.poll_ending(cx, timer.as_mut())
+            let ending = relay.poll_ending(cx, timer.as_mut());
+            moved.set((relay.inward.bytes, relay.outward.bytes));
+            ending
         })
         .await
     };
@@ -135,6 +145,8 @@ struct Relay {
     moved_at: Instant,
     /// When output is given up that something holds open although the program has ended.
     output_deadline: Option<Instant>,
+    /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
+    output_most: u64,
 }
 
 #[derive(Debug)]
@@ -226,10 +238,13 @@ impl Relay {
                 (Some(linger), Ending::Done)
             }
             (State::Done, _) | (_, State::Done) => (self.patience.half_closed, Ending::HalfClosed),
+            _ if self.output_deadline.is_some() => (self.patience.half_closed, Ending::HalfClosed),
             _ => (self.patience.idle, Ending::Idle),
         };
         let patience = patience.and_then(|patience| self.moved_at.checked_add(patience)).map(|at| (at, ending));
-        match (patience, self.output_deadline) {
+        // What the program itself wrote waits for a slow client; what others write into its output does not.
+        let all_taken = !self.outward.holds_bytes() || self.outward.bytes >= self.output_most;
+        match (patience, self.output_deadline.filter(|_| all_taken)) {
             (Some((at, _)), Some(cut)) if cut < at => Some((cut, Ending::Done)),
             (None, Some(cut)) => Some((cut, Ending::Done)),
             (patience, _) => patience,
@@ -242,6 +257,7 @@ impl Relay {
             self.inward.refuse(false);
         }
         self.output_deadline = Instant::now().checked_add(OUTPUT_DRAIN);
+        self.output_most = self.outward.bytes.saturating_add(OUTPUT_LEFT_BYTES);
         self.moved_at = Instant::now();
     }
 
@@ -284,6 +300,11 @@ impl Direction {
             state: State::Open,
             bytes: taken as u64,
         }
+    }
+
+    /// Tells whether bytes were taken from the source that the target has not taken yet.
+    fn holds_bytes(&self) -> bool {
+        self.taken < self.pending.len()
     }
 
     fn refuse(&mut self, aborted: bool) {

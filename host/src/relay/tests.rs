@@ -40,7 +40,7 @@ fn run(
     thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let (client, upstream) = make();
-            let report = relay(client, upstream, first_flight, patience, upstream_ended).await;
+            let report = relay(client, upstream, first_flight, patience, upstream_ended, &Cell::default()).await;
             let _ = done.send(report);
         });
     });

@@ -413,6 +413,7 @@ fn a_new_plugin_in_rust_builds_and_passes_its_tests_at_once() {
     if !found.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")) {
         return skip("rust", "Rust has no target wasm32-unknown-unknown");
     }
+    new_builds_and_passes("rust", &["cargo"], &[]);
     let sdk = root().join("plugin-sdk");
     new_builds_and_passes("rust", &["cargo"], &["--sdk-path", sdk.to_str().unwrap()]);
 }

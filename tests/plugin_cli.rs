@@ -13,9 +13,10 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// [`Folder`] and [`MANIFEST`] are shared with the tests of `new` and `build`.
+/// What takes an author from nothing to a tested plugin; [`Folder`] and [`MANIFEST`] are shared.
 mod plugin_cli {
     mod building;
+    mod guide;
 }
 
 /// What a command left behind.

@@ -110,24 +110,33 @@ fn a_new_plugin_in_assemblyscript_builds_and_passes_its_tests_at_once() {
 
 #[test]
 fn a_new_plugin_in_rust_builds_and_passes_its_tests_at_once() {
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    let target = ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"];
-    let output = Command::new(rustc).args(target).output().unwrap();
-    let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let found = std::fs::read_dir(libraries).into_iter().flatten().flatten();
-    if !found.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")) {
-        return skip("rust", "Rust has no target wasm32-unknown-unknown");
+    if let Some(missing) = rust_is_missing() {
+        return skip("rust", missing);
     }
     new_builds_and_passes("rust", &["cargo"], &[]);
     let sdk = root().join("plugin-sdk");
     new_builds_and_passes("rust", &["cargo"], &["--sdk-path", sdk.to_str().unwrap()]);
 }
 
+/// What keeps Rust from building plugins, if anything does.
+pub(super) fn rust_is_missing() -> Option<&'static str> {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let target = ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"];
+    let output = Command::new(rustc).args(target).output().unwrap();
+    let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let mut found = std::fs::read_dir(libraries).into_iter().flatten().flatten();
+    let has_core = found.any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"));
+    (!has_core).then_some("Rust has no target wasm32-unknown-unknown")
+}
+
+pub(super) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 #[track_caller]
 fn new_builds_and_passes(language: &str, programs: &[&str], args: &[&str]) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if let Some(missing) = programs.iter().find(|program| !is_there(program)) {
+    if let Some(missing) = programs.iter().find(|program| !is_installed(program)) {
         return skip(language, &format!("{missing} is not installed (plugins/examples/install installs it)"));
     }
     let folder = Folder::new();
@@ -138,7 +147,7 @@ fn new_builds_and_passes(language: &str, programs: &[&str], args: &[&str]) {
 
 /// Says that a language is skipped, and fails where it must not be.
 #[track_caller]
-fn skip(language: &str, reason: &str) {
+pub(super) fn skip(language: &str, reason: &str) {
     assert_ne!(std::env::var("PORTSPLIT_TOOLCHAINS").as_deref(), Ok("1"), "{language} would be skipped: {reason}");
     // Past the test runner, which keeps what passing tests print.
     let _ = std::io::stderr().write_all(format!("skipped: a new plugin in {language}: {reason}\n").as_bytes());

@@ -17,7 +17,7 @@ use crate::inspect::{ModuleInfo, check_compile_cost, inspect};
 use crate::log_gate::LogGate;
 use crate::options::{PluginOptions, RuntimeOptions};
 use crate::plugin::{Inner, Plugin, PluginInfo};
-use crate::prepare::{Exports, Preparation, Prepared, prepare, reason};
+use crate::prepare::{Exports, Preparation, Prepared, Workshop, prepare, reason};
 use crate::ticker::Ticker;
 
 /// Everything plugins share. A process needs one; clones are the same one, and plugins keep it alive.
@@ -141,7 +141,9 @@ impl Runtime {
         }
         check_compile_cost(wasm)?;
         let prepared = if info.has_init || config.is_some() {
-            prepare(&*self.shared.preparing_set()?, &self.shared.ticker, wasm, info, config, options)?
+            let set = &*self.shared.preparing_set()?;
+            let workshop = Workshop { set, ticker: &self.shared.ticker, cache: self.shared.cache.as_ref() };
+            prepare(&workshop, wasm, info, config, options)?
         } else {
             let wasm = crate::pack::strip(wasm)?;
             Prepared { wasm, how: Preparation::Nothing, fuel: 0, logs: Vec::new() }

@@ -154,7 +154,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "plugin `{}`: {} inputs, {} of them new, seed {}, {:.1?}",
+            "plugin `{}`: {} inputs, a corpus of {}, seed {}, {:.1?}",
             self.plugin, self.inputs, self.corpus, self.seed, self.elapsed
         )?;
         for report in &self.laws {

@@ -16,7 +16,7 @@ use crate::options::PluginOptions;
 use crate::wasi;
 
 /// Version of the cache's contents: raised whenever the same module would be prepared differently.
-pub(crate) const SETTINGS_VERSION: u32 = 1;
+pub(crate) const SETTINGS_VERSION: u32 = 2;
 
 /// Memory of an instance that is cleared in place instead of being given back to the kernel, where the kernel can tell
 /// which pages were written (Linux 6.7). Enough for Go's working set.

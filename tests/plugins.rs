@@ -18,6 +18,7 @@ mod plugins {
     mod cache;
     mod canary;
     mod failing;
+    mod first_byte;
     mod hostile;
     mod languages;
     mod real_clients;

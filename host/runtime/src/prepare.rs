@@ -16,7 +16,7 @@ use crate::guest::{CallState, Stop, arm};
 use crate::inspect::ModuleInfo;
 use crate::options::PluginOptions;
 use crate::outcome::LogLine;
-use crate::pack::strip;
+use crate::pack::{strip, without_passive_segments};
 use crate::text::printable;
 use crate::ticker::Ticker;
 
@@ -287,7 +287,10 @@ pub(crate) fn prepare(
         None => None,
     };
     Ok(match snapshot {
-        Some(wasm) => Prepared { wasm, how: Preparation::Snapshot, fuel, logs },
+        Some(wasm) => {
+            let wasm = without_passive_segments(&wasm)?;
+            Prepared { wasm, how: Preparation::Snapshot, fuel, logs }
+        }
         None => Prepared { wasm: stripped, how: Preparation::EveryCall, fuel, logs },
     })
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use wasmtime::Module;
 
 use crate::cache::Cache;
-use crate::engine::{EngineSet, pool_class};
+use crate::engine::{EngineSet, Pool};
 use crate::error::LoadError;
 use crate::inspect::{ModuleInfo, check_compile_cost, inspect};
 use crate::log_gate::LogGate;
@@ -32,8 +32,8 @@ pub(crate) struct Shared {
     cache: Option<Cache>,
     /// Made when the first plugin has something to prepare.
     preparing: Mutex<Option<Arc<EngineSet>>>,
-    /// By the size of memory of their instances.
-    calling: Mutex<BTreeMap<usize, Arc<EngineSet>>>,
+    /// By the kind of pool their instances come from.
+    calling: Mutex<BTreeMap<Pool, Arc<EngineSet>>>,
 }
 
 /// Code for the calling engine, wherever it came from.
@@ -62,7 +62,7 @@ impl Runtime {
             preparing: Mutex::new(None),
             calling: Mutex::new(BTreeMap::new()),
         };
-        shared.calling_set(PluginOptions::DEFAULT_MEMORY_BYTES)?;
+        shared.calling_set(Pool::of(PluginOptions::DEFAULT_MEMORY_BYTES, 0))?;
         Ok(Runtime { shared: Arc::new(shared) })
     }
 
@@ -93,7 +93,7 @@ impl Runtime {
         let asked_for = Some(options.name.clone()).filter(|name| !name.is_empty());
         let name = asked_for.or_else(manifest_name).unwrap_or_else(|| "plugin".to_owned());
 
-        let set = self.shared.calling_set(options.memory_bytes)?;
+        let set = self.shared.calling_set(Pool::of(options.memory_bytes, module.memory_bytes))?;
         let compiled = self.compile(&set, wasm, &module, config.as_deref(), options)?;
         let gate = LogGate::new();
         gate.pass(&name, &compiled.logs, 0);
@@ -189,15 +189,14 @@ fn config_json(config: &Value) -> Result<Option<Vec<u8>>, LoadError> {
 }
 
 impl Shared {
-    /// The engine that runs calls of plugins with this memory limit.
-    fn calling_set(&self, memory_bytes: usize) -> Result<Arc<EngineSet>, LoadError> {
-        let class = pool_class(memory_bytes);
+    /// The engine that runs calls of plugins whose instances come from this kind of pool.
+    fn calling_set(&self, pool: Pool) -> Result<Arc<EngineSet>, LoadError> {
         let mut calling = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = calling.get(&class) {
+        if let Some(set) = calling.get(&pool) {
             return Ok(Arc::clone(set));
         }
-        let set = self.set_up(EngineSet::for_calls(class, self.options.slots, self.options.backtrace))?;
-        calling.insert(class, Arc::clone(&set));
+        let set = self.set_up(EngineSet::for_calls(pool, self.options.slots, self.options.backtrace))?;
+        calling.insert(pool, Arc::clone(&set));
         Ok(set)
     }
 

@@ -59,6 +59,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long a relay may live without a byte after one side has finished; `None` is for ever.
     pub half_close_timeout: Option<Duration>,
+    /// Whether bytes between sockets go through pipes instead of a buffer.
+    pub splice: Splice,
     /// How long open connections may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// How many worker threads to start; at least 1, already resolved from `0`.
@@ -158,6 +160,18 @@ pub struct Limits {
     pub max_undecided: usize,
     /// Open at once from one IPv4 address or one IPv6 /64; `None` is unlimited.
     pub max_connections_per_source: Option<usize>,
+}
+
+/// Whether bytes between two sockets are spliced through a pipe of the kernel instead of copied through a buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Splice {
+    /// Once a direction is seen to move bulk.
+    #[default]
+    Auto,
+    /// From the first byte behind the first flight.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// What is logged, and how.

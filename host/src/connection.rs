@@ -21,7 +21,7 @@ use crate::decision::{Decision, End, Outcome};
 use crate::limits::{Counters, Permit};
 use crate::listener::Peer;
 use crate::log::Throttle;
-use crate::relay::{FirstFlight, Patience, Report, relay};
+use crate::relay::{FirstFlight, Patience, Report, Terms, relay};
 use crate::router::{Deciding, Router};
 use crate::server::worker::Leaving;
 use crate::stream::Stream;
@@ -165,15 +165,9 @@ async fn serve_upstream(client: Stream, flight: Vec<u8>, targets: &[Target], con
         }
         Ok(connect::Connected { stream, written, failed, target }) => {
             record.upstream = Some(Upstream::Target(target));
-            let report = relay(
-                client,
-                stream,
-                FirstFlight { bytes: flight, written },
-                patience(config),
-                pending(),
-                &record.moved,
-            )
-            .await;
+            let report =
+                relay(client, stream, FirstFlight { bytes: flight, written }, terms(config), pending(), &record.moved)
+                    .await;
             let failed = (!failed.is_empty()).then(|| failed.join("; "));
             record.end_with(report, failed);
         }
@@ -209,15 +203,9 @@ async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, confi
                     pending::<()>().await;
                 }
             };
-            let report = relay(
-                client,
-                stream,
-                FirstFlight { bytes: flight, written: 0 },
-                patience(config),
-                ended,
-                &record.moved,
-            )
-            .await;
+            let report =
+                relay(client, stream, FirstFlight { bytes: flight, written: 0 }, terms(config), ended, &record.moved)
+                    .await;
             let error = match child.end().await {
                 Ok(status) => {
                     record.exit = Some(status).filter(|status| !status.success());
@@ -230,8 +218,9 @@ async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, confi
     }
 }
 
-fn patience(config: &Config) -> Patience {
-    Patience { idle: config.idle_timeout, half_closed: config.half_close_timeout }
+fn terms(config: &Config) -> Terms {
+    let patience = Patience { idle: config.idle_timeout, half_closed: config.half_close_timeout };
+    Terms { patience, splice: config.splice }
 }
 
 /// What an action opened, as logs show it.

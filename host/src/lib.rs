@@ -24,5 +24,6 @@ pub mod stream;
 
 mod buffer;
 pub mod log;
+mod pipe;
 mod sys;
 mod watched;

@@ -2,19 +2,24 @@
 //!
 //! What it keeps: every byte that was accepted from one side reaches the other unless that other side is gone; a
 //! half-close is passed on once the bytes before it are; an error in one direction never eats bytes of the other; an
-//! abort is passed on as an abort, after the bytes before it. A direction holds at most one buffer of bytes that the
-//! other side has not taken, and reads nothing meanwhile.
+//! abort is passed on as an abort, after the bytes before it. A direction holds at most one buffer or pipe of bytes that
+//! the other side has not taken, and reads nothing meanwhile.
+//!
+//! This file has what concerns both directions: their end, patience, and how both sides are closed; `direction` moves
+//! the bytes.
+
+mod direction;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::buffer;
+use self::direction::{Direction, Progress, State};
+use crate::config::Splice;
 use crate::stream::Stream;
 
 /// How long a side that can take no more bytes is still read, so that closing does not destroy what it has not read yet.
@@ -36,6 +41,15 @@ pub struct Patience {
     pub idle: Option<Duration>,
     /// Once one side has finished; `None` is for ever.
     pub half_closed: Option<Duration>,
+}
+
+/// How a relay behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long it may stand still.
+    pub patience: Patience,
+    /// Whether bytes between sockets go through pipes.
+    pub splice: Splice,
 }
 
 /// What a relay did.
@@ -98,18 +112,19 @@ pub async fn relay(
     mut client: Stream,
     mut upstream: Stream,
     first_flight: FirstFlight,
-    patience: Patience,
+    terms: Terms,
     upstream_ended: impl Future<Output = ()>,
     moved: &Cell<(u64, u64)>,
 ) -> Report {
     client.reset_on_drop(true);
     upstream.reset_on_drop(true);
+    let splice = if client.is_socket() && upstream.is_socket() { terms.splice } else { Splice::Never };
     let mut relay = Relay {
         client,
         upstream,
-        inward: Direction::starting_with(first_flight),
-        outward: Direction::starting_with(FirstFlight::default()),
-        patience,
+        inward: Direction::new(first_flight, splice),
+        outward: Direction::new(FirstFlight::default(), splice),
+        patience: terms.patience,
         moved_at: Instant::now(),
         output_deadline: None,
         output_most: u64::MAX,
@@ -147,37 +162,6 @@ struct Relay {
     output_deadline: Option<Instant>,
     /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
     output_most: u64,
-}
-
-#[derive(Debug)]
-struct Direction {
-    /// Bytes that the target has not taken yet, from `taken` on.
-    pending: Vec<u8>,
-    taken: usize,
-    source_ended: bool,
-    /// The source is known to have aborted, although bytes from before may still wait to be moved.
-    source_aborted: bool,
-    state: State,
-    /// Bytes that the target has taken.
-    bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Open,
-    /// All bytes are delivered and the target knows that no more will come.
-    Done,
-    /// The target takes no more bytes; what comes is thrown away. `aborted` if it ended without finishing first.
-    Refused {
-        aborted: bool,
-    },
-}
-
-/// What a direction can do at the moment.
-enum Progress {
-    Waiting,
-    /// The source aborted, and all bytes before that are delivered.
-    SourceAborted,
 }
 
 impl Relay {
@@ -286,119 +270,6 @@ async fn delivered(stream: &Stream) {
     while stream.unacknowledged_bytes() > 0 && Instant::now() < give_up {
         sleep_until(Instant::now() + pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-impl Direction {
-    fn starting_with(first_flight: FirstFlight) -> Direction {
-        let FirstFlight { bytes: pending, written: taken } = first_flight;
-        Direction {
-            pending,
-            taken,
-            source_ended: false,
-            source_aborted: false,
-            state: State::Open,
-            bytes: taken as u64,
-        }
-    }
-
-    /// Tells whether bytes were taken from the source that the target has not taken yet.
-    fn holds_bytes(&self) -> bool {
-        self.taken < self.pending.len()
-    }
-
-    fn refuse(&mut self, aborted: bool) {
-        self.state = State::Refused { aborted };
-        self.pending = Vec::new();
-        self.taken = 0;
-    }
-
-    /// Moves what can be moved now.
-    ///
-    /// `source_is_gone` says that writing to the source has failed with its abort. The kernel reports an abort once:
-    /// what reads as the end afterwards is none. `last` says that the other direction is done, so that the target will
-    /// be closed next and need not be told of the end before.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut Stream,
-        source_is_gone: bool,
-        target: &mut Stream,
-        last: bool,
-    ) -> Progress {
-        loop {
-            if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
-                // Nobody reads the source meanwhile, so only this notices that it has gone.
-                self.source_aborted |= !self.source_ended && source.poll_reset(cx).is_ready();
-                return Progress::Waiting;
-            }
-            if self.source_ended {
-                if self.state == State::Open && last {
-                    self.state = State::Done;
-                } else if self.state == State::Open {
-                    match target.poll_finish(cx) {
-                        Poll::Ready(Ok(())) => self.state = State::Done,
-                        Poll::Ready(Err(_)) => self.refuse(false),
-                        Poll::Pending => {}
-                    }
-                }
-                return Progress::Waiting;
-            }
-            let read = buffer::with(|buffer| {
-                let read = source.poll_read(cx, buffer);
-                if let (Poll::Ready(Ok(bytes)), State::Open) = (&read, self.state)
-                    && let Some(fresh) = buffer.get(..*bytes)
-                {
-                    self.write_through(cx, target, fresh);
-                }
-                read
-            });
-            match read {
-                Poll::Pending => return Progress::Waiting,
-                Poll::Ready(Ok(0)) if source_is_gone || self.source_aborted => return Progress::SourceAborted,
-                Poll::Ready(Ok(0)) => self.source_ended = true,
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Progress::SourceAborted,
-            }
-        }
-    }
-
-    /// Writes fresh bytes straight from the shared buffer and keeps what the target does not take.
-    fn write_through(&mut self, cx: &mut Context<'_>, target: &Stream, mut fresh: &[u8]) {
-        while !fresh.is_empty() {
-            match target.poll_write(cx, fresh) {
-                Poll::Ready(Ok(bytes)) => {
-                    self.bytes += bytes as u64;
-                    fresh = fresh.get(bytes..).unwrap_or_default();
-                }
-                Poll::Ready(Err(error)) => return self.refuse(error.kind() == io::ErrorKind::ConnectionReset),
-                Poll::Pending => {
-                    self.pending = fresh.to_vec();
-                    self.taken = 0;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>, target: &Stream) -> Poll<()> {
-        while let Some(rest @ [_, ..]) = self.pending.get(self.taken..) {
-            match std::task::ready!(target.poll_write(cx, rest)) {
-                Ok(bytes) => {
-                    self.bytes += bytes as u64;
-                    self.taken += bytes;
-                }
-                Err(error) => {
-                    self.refuse(error.kind() == io::ErrorKind::ConnectionReset);
-                    return Poll::Ready(());
-                }
-            }
-        }
-        if self.pending.capacity() > 0 {
-            self.pending = Vec::new();
-            self.taken = 0;
-        }
-        Poll::Ready(())
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, sockopt};
 
 use crate::action::exec::pty_end_of_input;
+use crate::pipe::Pipe;
 use crate::sys;
 use crate::watched::Watched;
 
@@ -80,6 +81,33 @@ impl Stream {
                 Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(0)),
                 read => read,
             },
+        }
+    }
+
+    /// Tells whether bytes can be spliced from and to it: to and from sockets, as far as the kernel goes along.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.kind, Kind::Tcp(_) | Kind::Unix(_))
+    }
+
+    /// Moves what is there into an empty pipe, as [`Pipe::fill`].
+    ///
+    /// # Errors
+    /// As [`Pipe::fill`].
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_fill(cx, pipe),
+            Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
+        }
+    }
+
+    /// Moves what fits now out of a pipe that is not empty, as [`Pipe::drain`].
+    ///
+    /// # Errors
+    /// As [`Pipe::drain`].
+    pub(crate) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_drain(cx, pipe),
+            Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
         }
     }
 

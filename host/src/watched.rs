@@ -10,7 +10,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
+use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use crate::pipe::Pipe;
+
+/// What the reactor is asked to tell of a descriptor.
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 
 /// An open, non-blocking descriptor and its registration, if there is one.
 #[derive(Debug)]
@@ -43,7 +49,7 @@ impl Watched {
         }
         // SAFETY: the descriptor is owned by `self` and never replaced; it is closed after the registration is gone,
         // since fields are dropped in the order in which they are declared.
-        let registration = unsafe { AsyncFd::register(self.fd.as_raw_fd()) }?;
+        let registration = unsafe { AsyncFd::register_with_interest(self.fd.as_raw_fd(), INTEREST) }?;
         Ok(self.registration.get_or_init(|| registration))
     }
 
@@ -52,17 +58,44 @@ impl Watched {
     /// # Errors
     /// Whatever the kernel reports.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        // A short read has emptied the queue: wait for the next event instead of asking again. The end of the stream is
+        // not lost by this, since the reactor keeps it apart from readiness.
+        let most = buf.len();
+        let read = self.poll_input(cx, |fd| rustix::io::read(fd, &mut *buf), |bytes| 0 < bytes && bytes < most);
+        read.map_err(Into::into)
+    }
+
+    /// Moves what is there into an empty pipe, as [`Pipe::fill`].
+    ///
+    /// # Errors
+    /// As [`Pipe::fill`].
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        let fill = |fd: BorrowedFd<'_>| match pipe.fill(fd) {
+            // Splicing does not get past urgent data, and says of a queue that begins with it that it is empty.
+            Err(Errno::AGAIN) if self.has_urgent_data() => Ok(0),
+            filled => filled,
+        };
+        // However little came, the pipe may have run out of room for it, so nothing is known about the queue.
+        self.poll_input(cx, fill, |_| false)
+    }
+
+    /// Takes input by `attempt` once there is any; `emptied` tells of a result whether it has left nothing behind.
+    fn poll_input(
+        &self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+        emptied: impl Fn(usize) -> bool,
+    ) -> Poll<Result<usize, Errno>> {
         loop {
             let mut guard = match self.registration.get() {
                 None if !self.drained.get() => None,
-                None => Some(ready!(self.registration()?.poll_read_ready(cx))?),
-                Some(registration) => Some(ready!(registration.poll_read_ready(cx))?),
+                None => Some(ready!(self.registration().map_err(errno)?.poll_read_ready(cx)).map_err(errno)?),
+                Some(registration) => Some(ready!(registration.poll_read_ready(cx)).map_err(errno)?),
             };
-            match rustix::io::read(&self.fd, &mut *buf) {
+            match attempt(self.fd.as_fd()) {
                 Ok(bytes) => {
-                    // A short read has emptied the queue: wait for the next event instead of asking again. The end of
-                    // the stream is not lost by this, since the reactor keeps it apart from readiness.
-                    self.drained.set(0 < bytes && bytes < buf.len());
+                    // Reading stops at urgent data, so the queue may have more behind it.
+                    self.drained.set(emptied(bytes) && !self.has_urgent_data());
                     if let (true, Some(guard)) = (self.drained.get(), &mut guard) {
                         guard.clear_ready();
                     }
@@ -80,9 +113,14 @@ impl Watched {
                         guard.clear_ready();
                     }
                 }
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Tells whether urgent data was announced at any time.
+    fn has_urgent_data(&self) -> bool {
+        self.registration.get().is_some_and(|registration| registration.try_io(Interest::PRIORITY, |_| Ok(())).is_ok())
     }
 
     /// Resolves when the peer of a socket has aborted the connection, whether or not there are bytes to read first.
@@ -109,21 +147,43 @@ impl Watched {
     /// # Errors
     /// Whatever the kernel reports.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_output(cx, |fd| rustix::io::write(fd, buf)).map_err(Into::into)
+    }
+
+    /// Moves what fits now, at least one byte, out of a pipe that is not empty, as [`Pipe::drain`].
+    ///
+    /// # Errors
+    /// As [`Pipe::drain`].
+    pub(crate) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        self.poll_output(cx, |fd| pipe.drain(fd))
+    }
+
+    /// Gives output away by `attempt` once there is room for some.
+    fn poll_output(
+        &self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+    ) -> Poll<Result<usize, Errno>> {
         let mut guard: Option<AsyncFdReadyGuard<'_, RawFd>> = None;
         loop {
             // There is nearly always room, so ask the kernel before the reactor.
-            match rustix::io::write(&self.fd, buf) {
+            match attempt(self.fd.as_fd()) {
                 Ok(bytes) => return Poll::Ready(Ok(bytes)),
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => return Poll::Ready(Err(error)),
             }
             if let Some(mut guard) = guard.take() {
                 guard.clear_ready();
             }
-            guard = Some(ready!(self.registration()?.poll_write_ready(cx))?);
+            guard = Some(ready!(self.registration().map_err(errno)?.poll_write_ready(cx)).map_err(errno)?);
         }
     }
+}
+
+/// Returns what the reactor failed with, which is a system call of its own.
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 impl AsFd for Watched {

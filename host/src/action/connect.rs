@@ -1,5 +1,6 @@
 //! Connects to the first target that answers: every address of a name, every target of a list, in order.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -90,12 +91,9 @@ async fn connect_tcp(address: SocketAddr, first_flight: &[u8], deadline: Instant
         Err(error) => return Err(error.into()),
     };
     let socket = Watched::new(socket);
-    let mut ready = timeout_at(deadline, socket.registration()?.writable())
+    timeout_at(deadline, poll_fn(|cx| socket.poll_connected(cx)))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))??;
-    ready.retain_ready();
-    drop(ready);
-    sockopt::socket_error(&socket)??;
     Ok((Stream::tcp(socket), written))
 }
 

@@ -165,10 +165,6 @@ fn start_accepting(socket: OwnedFd, plan: Arc<Plan>, leaving: Rc<Leaving>) -> Ac
             }
         }
     };
-    let task = spawn_local(async move {
-        if let Err(error) = listener::accept(socket, &name, serve).await {
-            tracing::error!(listener = name, %error, "accepting has failed");
-        }
-    });
+    let task = spawn_local(async move { listener::accept(socket, &name, serve).await });
     Accepting { plan, task: task.abort_handle() }
 }

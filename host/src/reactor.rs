@@ -9,8 +9,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
 
 use rustix::buffer::spare_capacity;
-pub(crate) use rustix::event::epoll::EventFlags as Ready;
 use rustix::event::Timespec;
+pub(crate) use rustix::event::epoll::EventFlags as Ready;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData};
 use rustix::io::Errno;
 use tokio::io::Interest;
@@ -62,9 +62,7 @@ impl Watch {
     /// # Errors
     /// Fails if the kernel can watch no more descriptors, or not this one.
     pub(crate) fn new(fd: BorrowedFd<'_>, output: bool) -> Result<Watch, Errno> {
-        if !DRIVEN.get() {
-            start()?;
-        }
+        start()?;
         with(|reactor| {
             let (index, generation) = reactor.take_slot(output)?;
             let watch = Watch { index, generation };
@@ -192,8 +190,17 @@ fn with<R>(use_it: impl FnOnce(&mut Reactor) -> Result<R, Errno>) -> Result<R, E
     REACTOR.with_borrow_mut(|reactor| use_it(reactor.as_mut().ok_or(Errno::BADF)?))
 }
 
-/// Makes the runtime of this thread wait for its reactor.
-fn start() -> Result<(), Errno> {
+/// Makes the runtime of this thread wait for the thread's reactor, which otherwise happens once something is watched.
+///
+/// # Errors
+/// Fails if the process has run out of descriptors or memory.
+///
+/// # Panics
+/// There is no runtime.
+pub(crate) fn start() -> Result<(), Errno> {
+    if DRIVEN.get() {
+        return Ok(());
+    }
     let epoll = REACTOR.with_borrow_mut(|reactor| {
         if reactor.is_none() {
             let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -203,7 +210,8 @@ fn start() -> Result<(), Errno> {
         let reactor = reactor.as_ref().ok_or(Errno::BADF)?;
         rustix::io::fcntl_dupfd_cloexec(&reactor.epoll, 3)
     })?;
-    let epoll = sys::register(epoll, Interest::READABLE).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let epoll =
+        sys::register(epoll, Interest::READABLE).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     DRIVEN.set(true);
     let driven = Driven;
     tokio::spawn(async move {

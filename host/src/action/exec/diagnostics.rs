@@ -14,7 +14,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-
 /// Bytes of a line that are kept. A line of a log should fit on a screen or two.
 const LINE_MAX: usize = 1024;
 

@@ -25,5 +25,6 @@ pub mod stream;
 mod buffer;
 pub mod log;
 mod pipe;
+mod reactor;
 mod sys;
 mod watched;

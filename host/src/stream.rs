@@ -29,8 +29,16 @@ pub struct Stream {
 enum Kind {
     Tcp(Watched),
     Unix(Watched),
-    Pipes { input: Option<Watched>, output: Watched },
-    Terminal(Terminal),
+    // Boxed so that sockets, of which there are many, need no room for them.
+    Pipes(Box<Pipes>),
+    Terminal(Box<Terminal>),
+}
+
+/// Our ends of a program's standard input, until that is finished, and output.
+#[derive(Debug)]
+struct Pipes {
+    input: Option<Watched>,
+    output: Watched,
 }
 
 /// Our side of a terminal, and what it takes to end its input.
@@ -56,13 +64,14 @@ impl Stream {
 
     /// Takes our ends, which must not block, of a program's standard input and output.
     pub fn pipes(input: OwnedFd, output: OwnedFd) -> Stream {
-        Stream::new(Kind::Pipes { input: Some(Watched::new(input)), output: Watched::new_empty(output) })
+        let pipes = Pipes { input: Some(Watched::new(input)), output: Watched::new_empty(output) };
+        Stream::new(Kind::Pipes(Box::new(pipes)))
     }
 
     /// Takes our side, which must not block, of a program's terminal.
     pub fn terminal(master: OwnedFd) -> Stream {
         let master = Watched::new_empty(master);
-        Stream::new(Kind::Terminal(Terminal { master, last: Cell::new(None), ending: None }))
+        Stream::new(Kind::Terminal(Box::new(Terminal { master, last: Cell::new(None), ending: None })))
     }
 
     fn new(kind: Kind) -> Stream {
@@ -75,7 +84,8 @@ impl Stream {
     /// Whatever the kernel reports, such as `ConnectionReset`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Pipes { output: fd, .. } => fd.poll_read(cx, buf),
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_read(cx, buf),
+            Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf),
             Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf) {
                 // A terminal whose program side is closed by all reports an I/O error, which is its end.
                 Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(0)),
@@ -96,7 +106,7 @@ impl Stream {
     pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
         match &self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_fill(cx, pipe),
-            Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
+            Kind::Pipes(_) | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
         }
     }
 
@@ -107,7 +117,7 @@ impl Stream {
     pub(crate) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
         match &self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_drain(cx, pipe),
-            Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
+            Kind::Pipes(_) | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
         }
     }
 
@@ -115,7 +125,7 @@ impl Stream {
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.kind {
             Kind::Tcp(fd) => fd.poll_reset(cx).map(|_| ()),
-            Kind::Unix(_) | Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Pending,
+            Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => Poll::Pending,
         }
     }
 
@@ -125,8 +135,11 @@ impl Stream {
     /// Whatever the kernel reports, such as `BrokenPipe`.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Pipes { input: Some(fd), .. } => fd.poll_write(cx, buf),
-            Kind::Pipes { input: None, .. } => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_write(cx, buf),
+            Kind::Pipes(pipes) => match &pipes.input {
+                Some(input) => input.poll_write(cx, buf),
+                None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            },
             Kind::Terminal(terminal) => {
                 let written = terminal.master.poll_write(cx, buf);
                 if let Poll::Ready(Ok(bytes)) = &written {
@@ -147,8 +160,8 @@ impl Stream {
                 Err(Errno::NOTCONN) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },
-            Kind::Pipes { input, .. } => {
-                *input = None;
+            Kind::Pipes(pipes) => {
+                pipes.input = None;
                 Poll::Ready(Ok(()))
             }
             Kind::Terminal(terminal) => {
@@ -175,7 +188,7 @@ impl Stream {
     pub fn unacknowledged_bytes(&self) -> usize {
         match &self.kind {
             Kind::Tcp(fd) => sys::unacknowledged_bytes(fd.as_fd()),
-            Kind::Unix(_) | Kind::Pipes { .. } | Kind::Terminal(_) => 0,
+            Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => 0,
         }
     }
 
@@ -188,7 +201,7 @@ impl Stream {
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => Some(fd.as_fd()),
-            Kind::Pipes { .. } | Kind::Terminal(_) => None,
+            Kind::Pipes(_) | Kind::Terminal(_) => None,
         }
     }
 }

@@ -3,8 +3,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Returns how many bytes of a socket's output the peer has not acknowledged yet; 0 where the kernel cannot tell.
 pub(crate) fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> usize {
@@ -45,4 +48,14 @@ pub(crate) fn become_identity(user: Option<u32>, group: Option<u32>) -> io::Resu
         check(unsafe { libc::setresuid(user, user, user) })?;
     }
     Ok(())
+}
+
+/// Registers a descriptor with the runtime of this thread.
+///
+/// # Panics
+/// There is no runtime.
+pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, and nothing can replace it inside.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    Ok(registered?)
 }

@@ -62,17 +62,17 @@ pub(super) enum Progress {
 
 impl Direction {
     pub(super) fn new(first_flight: FirstFlight, splice: Splice) -> Direction {
-        let FirstFlight { bytes: pending, written: taken } = first_flight;
+        let FirstFlight { rest, written } = first_flight;
         Direction {
-            pending,
-            taken,
+            pending: rest,
+            taken: 0,
             pipe: None,
             splice,
             run_bytes: 0,
             source_ended: false,
             source_aborted: false,
             state: State::Open,
-            bytes: taken as u64,
+            bytes: written as u64,
         }
     }
 

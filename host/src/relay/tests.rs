@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::sync::mpsc;
 use std::thread;
 
@@ -37,15 +38,17 @@ const LONG: Patience = Patience { idle: Some(Duration::from_secs(60)), half_clos
 fn run(
     make: impl FnOnce() -> (Stream, Stream) + Send + 'static,
     first_flight: &[u8],
-    terms: Terms,
+    patience: Patience,
+    splice: Splice,
     upstream_ended: impl Future<Output = ()> + Send + 'static,
 ) -> mpsc::Receiver<Report> {
     let (done, report) = mpsc::channel();
-    let first_flight = FirstFlight { bytes: first_flight.to_vec(), written: 0 };
+    let first_flight = FirstFlight { rest: first_flight.to_vec(), written: 0 };
     thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let (client, upstream) = make();
-            let report = relay(client, upstream, first_flight, terms, upstream_ended, &Cell::default()).await;
+            let mut relay = Relay::new(client, upstream, first_flight, splice, Instant::now());
+            let report = relay.run(patience, pin!(upstream_ended)).await;
             let _ = done.send(report);
         });
     });
@@ -66,7 +69,7 @@ fn over_tcp(first_flight: &[u8], patience: Patience, splice: Splice) -> Running<
     let (client, near_client) = tcp_pair();
     let (upstream, near_upstream) = tcp_pair();
     let make = || (Stream::tcp(Watched::new(near_client)), Stream::tcp(Watched::new(near_upstream)));
-    let report = run(make, first_flight, Terms { patience, splice }, pending());
+    let report = run(make, first_flight, patience, splice, pending());
     Running { client, upstream, report }
 }
 
@@ -81,7 +84,7 @@ fn over_unix(first_flight: &[u8], splice: Splice) -> Running<UnixStream, UnixStr
         far.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
     }
     let make = || (Stream::unix(Watched::new(near_client.into())), Stream::unix(Watched::new(near_upstream.into())));
-    let report = run(make, first_flight, Terms { patience: LONG, splice }, pending());
+    let report = run(make, first_flight, LONG, splice, pending());
     Running { client, upstream, report }
 }
 
@@ -267,7 +270,7 @@ fn output_that_something_holds_open_after_the_program_ended_is_given_up() {
     rustix::io::ioctl_fionbio(&output, true).unwrap();
     let make = || (Stream::tcp(Watched::new(near_client)), Stream::pipes(input, output));
     held_open.write_all(b"tail").unwrap();
-    let report = run(make, b"", Terms { patience: LONG, splice: Splice::Auto }, std::future::ready(()));
+    let report = run(make, b"", LONG, Splice::Auto, std::future::ready(()));
     let mut received = String::new();
     client.read_to_string(&mut received).unwrap();
     assert_eq!(received, "tail");

@@ -8,6 +8,11 @@ use crate::pipe::{self, Pipe};
 /// Both ways of splicing, and copying to compare with.
 const SPLICED: [Splice; 2] = [Splice::Auto, Splice::Always];
 
+/// Relays without a first flight.
+async fn started(client: Stream, upstream: Stream, splice: Splice) -> Report {
+    Relay::new(client, upstream, FirstFlight::default(), splice, Instant::now()).run(LONG, pin!(pending())).await
+}
+
 /// Runs `over_tcp` on the current thread instead of one of its own, after `prepare`, and plays `far` against it.
 fn beside<T: Send>(
     splice: Splice,
@@ -22,9 +27,7 @@ fn beside<T: Send>(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let report = runtime.block_on(async {
             let (client, upstream) = (Watched::new(near_client), Watched::new(near_upstream));
-            let terms = Terms { patience: LONG, splice };
-            let (client, upstream) = (Stream::tcp(client), Stream::tcp(upstream));
-            relay(client, upstream, FirstFlight::default(), terms, pending(), &Cell::default()).await
+            started(Stream::tcp(client), Stream::tcp(upstream), splice).await
         });
         (far.join().unwrap(), report)
     })
@@ -276,7 +279,7 @@ fn urgent_data_is_not_taken_for_the_end() {
 fn into_file(file: File, bytes: usize) -> Report {
     let (mut client, near_client) = tcp_pair();
     let make = move || (Stream::tcp(Watched::new(near_client)), Stream::unix(Watched::new(file.into())));
-    let report = run(make, b"first ", Terms { patience: LONG, splice: Splice::Always }, pending());
+    let report = run(make, b"first ", LONG, Splice::Always, pending());
     client.write_all(&pattern(bytes)).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     report.recv_timeout(Duration::from_secs(30)).unwrap()
@@ -300,7 +303,7 @@ fn a_source_that_refuses_splicing_is_read() {
     let counter = rustix::event::eventfd(7, rustix::event::EventfdFlags::NONBLOCK).unwrap();
     let (mut client, near_client) = tcp_pair();
     let make = move || (Stream::tcp(Watched::new(near_client)), Stream::unix(Watched::new(counter)));
-    let _report = run(make, b"", Terms { patience: LONG, splice: Splice::Always }, pending());
+    let _report = run(make, b"", LONG, Splice::Always, pending());
     let mut received = [0; 8];
     client.read_exact(&mut received).unwrap();
     assert_eq!(u64::from_ne_bytes(received), 7);
@@ -316,10 +319,8 @@ fn one_bulk_transfer_leaves_room_for_others() {
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let terms = Terms { patience: LONG, splice: way };
-                let start = async |client, upstream| {
-                    let (client, upstream) = (Stream::tcp(Watched::new(client)), Stream::tcp(Watched::new(upstream)));
-                    relay(client, upstream, FirstFlight::default(), terms, pending(), &Cell::default()).await
+                let start = |client, upstream| {
+                    started(Stream::tcp(Watched::new(client)), Stream::tcp(Watched::new(upstream)), way)
                 };
                 let _ = done.send(tokio::join!(start(a, b), start(c, d)));
             });

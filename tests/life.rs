@@ -85,8 +85,9 @@ fn drain_timeout_cuts_what_does_not_end() {
     let line = portsplit.connection_of(&peer);
     assert_eq!((line.number("bytes_in"), line.number("bytes_out")), (1, 1), "{}", line.text());
     assert_eq!(line.field("end"), "cut-off");
+    portsplit.wait_for_line("the counts", |line| line.message() == "stopped");
     let lines = portsplit.log().lines();
-    assert_eq!(lines.last().map(|line| line.message().to_owned()).as_deref(), Some("stopped"), "the last line");
+    assert_eq!(lines.last().map(|line| line.message()), Some("stopped"), "the counts come last");
 }
 
 #[test]

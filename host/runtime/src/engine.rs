@@ -118,7 +118,7 @@ fn config(backtrace: bool) -> Config {
     let mut config = Config::new();
     // A loop that only jumps to its start is the fastest way to use time without fuel: it pays for the checks as well.
     let mut fuel = OperatorCost::new();
-    fuel.Br = 2;
+    (fuel.Br, fuel.BrIf, fuel.BrTable) = (3, 2, 2);
     config
         .consume_fuel(true)
         .operator_cost(fuel)

@@ -92,6 +92,10 @@ impl Pool {
         Pool { memory_bytes, scans: is_large && PoolingAllocationConfig::is_pagemap_scan_available() }
     }
 
+    pub(crate) fn holds_as_much_as(self, other: Pool) -> bool {
+        self.memory_bytes == other.memory_bytes
+    }
+
     fn config(self, slots: u32) -> PoolingAllocationConfig {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(slots)

@@ -156,6 +156,14 @@ impl ConfigError {
     }
 
     /// Says which key it is about. Called again on the way out it puts the keys around it in front: `list.key`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::ConfigError;
+    /// let error = ConfigError::new("must be less than 9").at("least").at("limits");
+    /// assert_eq!(error.to_string(), "`limits.least` must be less than 9");
+    /// ```
     #[must_use]
     pub fn at(self, key: &str) -> ConfigError {
         let mut path = Text::new();

@@ -92,6 +92,10 @@ impl Pool {
         Pool { memory_bytes, scans: is_large && PoolingAllocationConfig::is_pagemap_scan_available() }
     }
 
+    pub(crate) fn holds_as_much_as(self, other: Pool) -> bool {
+        self.memory_bytes == other.memory_bytes
+    }
+
     fn config(self, slots: u32) -> PoolingAllocationConfig {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(slots)
@@ -118,7 +122,7 @@ fn config(backtrace: bool) -> Config {
     let mut config = Config::new();
     // A loop that only jumps to its start is the fastest way to use time without fuel: it pays for the checks as well.
     let mut fuel = OperatorCost::new();
-    fuel.Br = 2;
+    (fuel.Br, fuel.BrIf, fuel.BrTable) = (3, 2, 2);
     config
         .consume_fuel(true)
         .operator_cost(fuel)

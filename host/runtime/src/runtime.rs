@@ -195,7 +195,12 @@ impl Shared {
         if let Some(set) = calling.get(&pool) {
             return Ok(Arc::clone(set));
         }
-        let set = self.set_up(EngineSet::for_calls(pool, self.options.slots, self.options.backtrace))?;
+        let set = self.set_up(EngineSet::for_calls(pool, self.options.slots, self.options.backtrace));
+        // Where addresses are too few for another pool, one of the same size serves as well, if not as fast.
+        let set = set.or_else(|error| {
+            let other = calling.iter().find(|(other, _)| other.holds_as_much_as(pool));
+            other.map(|(_, set)| Arc::clone(set)).ok_or(error)
+        })?;
         calling.insert(pool, Arc::clone(&set));
         Ok(set)
     }

@@ -13,8 +13,11 @@ use crate::child::{Process, Talking};
 use crate::load::Targets;
 use crate::net;
 
-/// How long a proxy may take to listen.
-const START_WITHIN: Duration = Duration::from_secs(10);
+/// How long a proxy may take to listen: enough to compile every plugin first.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a proxy that starts is asked whether it listens, which is how exactly its start-up time is known.
+const ASKED_EVERY: Duration = Duration::from_micros(500);
 
 /// Connections that every proxy allows, where that is a setting: each takes two descriptors, of which systems often allow
 /// a process 20,000 only.
@@ -112,7 +115,7 @@ pub(crate) struct Rules {
     pub(crate) unmatched: usize,
     /// Classifiers that are asked before the three protocols.
     pub(crate) plugins: Vec<PathBuf>,
-    /// All connections are to be HTTP instead of each protocol in turn.
+    /// All connections are to be HTTP instead of each protocol in turn, and there are no services for the others.
     pub(crate) http_only: bool,
 }
 
@@ -155,7 +158,7 @@ impl Peer {
                 let words = words.lines().take(12).collect::<Vec<_>>().join("\n");
                 return Err(io::Error::other(format!("{} does not start:\n{words}", program.kind.name())));
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(ASKED_EVERY);
         }
         let start_up = began.elapsed();
         Ok(Peer { kind, process: Some(process), targets: Targets::all(address), start_up })
@@ -218,9 +221,13 @@ pub(crate) fn portsplit(rules: &Rules, address: SocketAddr) -> String {
     for number in 0..rules.unmatched {
         service(&format!("unmatched-{number}"), &format!("prefix = '{}'", Rules::prefix(number)), http);
     }
-    service("ssh", "prefix = 'SSH-'", ssh);
+    if !rules.http_only {
+        service("ssh", "prefix = 'SSH-'", ssh);
+    }
     service("http", "prefix = ['GET ', 'POST ']", http);
-    service("tls", r"prefix = '\x16\x03\x01'", tls);
+    if !rules.http_only {
+        service("tls", r"prefix = '\x16\x03\x01'", tls);
+    }
     text
 }
 
@@ -238,10 +245,11 @@ fn haproxy(rules: &Rules, address: SocketAddr) -> String {
         let prefix = Rules::prefix(number).bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let _ = writeln!(text, "  use_backend http if {{ req.payload(0,5) -m bin {prefix} }}");
     }
-    text += "  use_backend ssh if { req.payload(0,4) -m bin 5353482d }\n";
-    text += "  use_backend http if { req.payload(0,4) -m bin 47455420 }\n";
-    text += "  use_backend http if { req.payload(0,4) -m bin 504f5354 }\n";
-    text += "  use_backend tls if { req.payload(0,3) -m bin 160301 }\n";
+    let protocols: &[(&str, usize, &str)] =
+        &[("ssh", 4, "5353482d"), ("http", 4, "47455420"), ("http", 4, "504f5354"), ("tls", 3, "160301")];
+    for (name, length, prefix) in protocols.iter().filter(|(name, ..)| !rules.http_only || *name == "http") {
+        let _ = writeln!(text, "  use_backend {name} if {{ req.payload(0,{length}) -m bin {prefix} }}");
+    }
     let Targets { ssh, http, tls } = rules.backend;
     for (name, target) in [("ssh", ssh), ("http", http), ("tls", tls)] {
         let _ = write!(text, "backend {name}\n  server one {target}\n");

@@ -15,12 +15,12 @@ const PITCH: usize = 22;
 const PANEL_HEAD: usize = 34;
 const PANEL_GAP: usize = 18;
 
-/// Returns the plot of a run as an SVG document: the first figure of every section, and all that are compared.
+/// Returns the plot of a run as an SVG document, with a panel for each figure that is to be in it.
 pub(crate) fn svg(run: &Run) -> String {
     let mut body = String::new();
     let mut y = 12;
     for section in &run.sections {
-        for (number, metric) in section.metrics.iter().enumerate().filter(|(_, metric)| metric.compared) {
+        for (number, metric) in section.metrics.iter().enumerate().filter(|(_, metric)| metric.plotted) {
             y = panel(&mut body, y, section, number, metric);
         }
     }
@@ -50,7 +50,7 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
     let mut top = y + PANEL_HEAD - 8;
     for (row, Summary { median, least, most }) in rows {
         let name = row.kind.name();
-        let label = if row.variant.is_empty() { name.to_owned() } else { format!("{name}, {}", row.variant) };
+        let label = row.label();
         let middle = top + BAR_HEIGHT / 2;
         let (from, to) = (LABEL_WIDTH as f64 + scale(least), LABEL_WIDTH as f64 + scale(most));
         let digits = metric.digits;
@@ -74,6 +74,9 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
 }
 
 fn against_haproxy(section: &Section, row: &Row, number: usize) -> String {
+    if row.errors > 0 {
+        return format!(" ({} errors)", row.errors);
+    }
     let other = Baseline::Peer(Kind::Haproxy).row(section, row).filter(|other| other.kind != row.kind);
     let samples = other.and_then(|other| Some((row.samples.get(number)?, other.samples.get(number)?)));
     match samples.and_then(|(of, to)| ratio(of, to)) {
@@ -93,8 +96,10 @@ mod tests {
 
     #[test]
     fn every_proxy_with_a_figure_has_a_bar() {
-        const METRICS: &[Metric] =
-            &[Metric { name: "a < b", digits: 1, compared: true }, Metric { name: "c", digits: 1, compared: false }];
+        const METRICS: &[Metric] = &[
+            Metric { name: "a < b", digits: 1, compared: true, plotted: true },
+            Metric { name: "c", digits: 1, compared: true, plotted: false },
+        ];
         let row = |kind, sample| Row {
             kind,
             variant: String::new(),

@@ -70,11 +70,12 @@ const GOALS: &[Goal] = &[
 ];
 
 impl Goal {
+    /// Returns the figure, unless something is missing for it or one of the two had errors.
     fn measured(&self, section: &Section) -> Option<Summary> {
         let metric = section.metrics.iter().position(|metric| metric.name.starts_with(self.metric))?;
         let samples = |kind: Kind, variant: &str| {
             let is_it = |row: &&Row| row.kind == kind && row.variant.starts_with(variant);
-            section.rows.iter().find(is_it)?.samples.get(metric)
+            section.rows.iter().find(is_it).filter(|row| row.errors == 0)?.samples.get(metric)
         };
         let own = samples(Kind::Portsplit, self.variant)?;
         match self.to {
@@ -118,7 +119,7 @@ pub(crate) fn markdown(run: &Run) -> String {
     for goal in GOALS {
         let Some(section) = run.sections.iter().find(|section| section.title == goal.section) else { continue };
         let (measured, verdict) = match goal.measured(section) {
-            None => ("–".to_owned(), "not measured"),
+            None => ("–".to_owned(), "not comparable"),
             Some(Summary { median, least, most }) => {
                 let verdict = if goal.bound.holds(median) { "met" } else { "**missed**" };
                 (format!("{median:.2} ({least:.2}–{most:.2})"), verdict)
@@ -137,28 +138,29 @@ mod tests {
     use super::*;
     use crate::suite::Metric;
 
-    fn run(own: f64, other: Option<f64>) -> Run {
+    fn run(own: f64, other: Option<f64>, errors: u64) -> Run {
         const METRICS: &[Metric] =
             &[Metric { name: "CPU, µs a connection", digits: 1, compared: true, plotted: true }];
-        let row = |kind, sample| Row { kind, variant: String::new(), samples: vec![vec![sample]], bytes: 1, errors: 0 };
+        let row = |kind, sample| Row { kind, variant: String::new(), samples: vec![vec![sample]], bytes: 1, errors };
         let rows = vec![row(Kind::Haproxy, other), row(Kind::Portsplit, Some(own))];
         let section = Section { title: title::SHORT, text: "", metrics: METRICS, rows, notes: Vec::new() };
         Run { sections: vec![section], facts: Vec::new(), rounds: 1, time: Duration::ZERO, short: false }
     }
 
     #[test]
-    fn a_goal_is_met_missed_or_not_measured() {
+    fn a_goal_is_met_missed_or_not_comparable() {
         let line = |run: &Run| {
             let text = markdown(run);
             text.lines().find(|line| line.contains("| haproxy |")).unwrap_or_default().to_owned()
         };
-        assert!(line(&run(8.0, Some(10.0))).ends_with("| 0.80 (0.80–0.80) | met |"));
-        assert!(line(&run(9.0, Some(10.0))).ends_with("| 0.90 (0.90–0.90) | **missed** |"));
-        assert!(line(&run(8.0, None)).ends_with("| – | not measured |"));
+        assert!(line(&run(8.0, Some(10.0), 0)).ends_with("| 0.80 (0.80–0.80) | met |"));
+        assert!(line(&run(9.0, Some(10.0), 0)).ends_with("| 0.90 (0.90–0.90) | **missed** |"));
+        assert!(line(&run(8.0, None, 0)).ends_with("| – | not comparable |"));
+        assert!(line(&run(8.0, Some(10.0), 1)).ends_with("| – | not comparable |"));
     }
 
     #[test]
     fn loads_that_were_not_run_have_no_goals() {
-        assert!(!markdown(&run(1.0, None)).contains("GiB"));
+        assert!(!markdown(&run(1.0, None, 0)).contains("GiB"));
     }
 }

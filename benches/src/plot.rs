@@ -44,7 +44,8 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
     if most <= 0.0 {
         return y;
     }
-    let head = format!("{}: {}", section.title, metric.name);
+    let better = if metric.more_is_better() { "more" } else { "less" };
+    let head = format!("{}: {} ({better} is better)", section.title, metric.name);
     let _ = writeln!(body, "<text class=\"h\" x=\"8\" y=\"{}\">{}</text>", y + 16, escaped(&head));
     let scale = |value: f64| (value / most * BAR_WIDTH as f64).max(1.0);
     let mut top = y + PANEL_HEAD - 8;
@@ -57,10 +58,11 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
         let compared = against_haproxy(section, row, number);
         let _ = writeln!(
             body,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+            "<text{} x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect class=\"{name}\" x=\"{LABEL_WIDTH}\" y=\"{top}\" width=\"{:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
              <path class=\"w\" d=\"M{from:.1} {middle}H{to:.1}\"/>\
              <text class=\"s\" x=\"{}\" y=\"{}\">{median:.digits$}{compared}</text>",
+            if row.kind == Kind::Portsplit { " class=\"h\"" } else { "" },
             LABEL_WIDTH - 8,
             top + 13,
             escaped(&label),

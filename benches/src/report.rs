@@ -87,7 +87,9 @@ pub(crate) fn markdown(run: &Run) -> String {
          and kernel together.",
         run.rounds
     );
-    text += &goals::markdown(run);
+    if !run.short {
+        text += &goals::markdown(run);
+    }
     for section in &run.sections {
         write_section(&mut text, section);
     }

@@ -62,6 +62,11 @@ impl Metric {
     const fn plotted(self) -> Metric {
         Metric { compared: true, plotted: true, ..self }
     }
+
+    /// Tells whether more is better: of rates it is.
+    pub(crate) fn more_is_better(&self) -> bool {
+        self.name.ends_with("/s")
+    }
 }
 
 /// All that one load has shown.

@@ -186,11 +186,8 @@ fn command(program: &Program, rules: &Rules, address: SocketAddr, file: &Path) -
             words.extend(["-e".into(), "stderr".into(), "-c".into(), file.into()]);
         }
         Kind::Direct | Kind::SslhSelect | Kind::SslhEv => {
-            let address = address.to_string();
-            let Targets { ssh, http, tls } = rules.backend;
-            let (ssh, http, tls) = (ssh.to_string(), http.to_string(), tls.to_string());
-            words.extend(["-f", "-n", "-p", &address, "--ssh", &ssh, "--http", &http].map(OsString::from));
-            words.extend(["--tls", &tls].map(OsString::from));
+            fs::write(file, sslh(rules, address))?;
+            words.extend(["-f".into(), "-n".into(), format!("--config={}", file.display()).into()]);
             // Version 2 logs every connection unless told otherwise; version 1 has no such setting.
             if !program.version.contains(" 1.") {
                 words.push("--verbose-connections=0".into());
@@ -255,6 +252,15 @@ fn haproxy(rules: &Rules, address: SocketAddr) -> String {
         let _ = write!(text, "backend {name}\n  server one {target}\n");
     }
     text
+}
+
+/// Writes sslh's configuration: no process for each SSH connection, which is what it does unless told otherwise.
+fn sslh(rules: &Rules, address: SocketAddr) -> String {
+    let place = |address: SocketAddr| format!("host: \"{}\"; port: \"{}\";", address.ip(), address.port());
+    let Targets { ssh, http, tls } = rules.backend;
+    let protocols = [("ssh", ssh), ("http", http), ("tls", tls)]
+        .map(|(name, target)| format!("  {{ name: \"{name}\"; {} fork: false; }}", place(target)));
+    format!("listen: ( {{ {} }} );\nprotocols: (\n{}\n);\n", place(address), protocols.join(",\n"))
 }
 
 /// Writes nginx's configuration: its stream module, which reads the first bytes and tells TLS from the rest.

@@ -72,7 +72,7 @@ impl Baseline {
 
 /// Returns the report of a run.
 pub(crate) fn markdown(run: &Run) -> String {
-    let mut text = String::from("![The loads, compared](performance.svg)\n\n");
+    let mut text = String::new();
     if run.short {
         text += "**A short run: it shows that the loads work. Its figures mean nothing.**\n\n";
     }
@@ -153,7 +153,9 @@ pub(crate) fn write(part: Part, text: &str, folder: &Path) -> io::Result<()> {
     let page = folder.join("performance.md");
     let old = match fs::read_to_string(&page) {
         Ok(old) => old,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => "# Performance\n".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "# Performance\n\n![The loads, compared](performance.svg)\n".to_owned()
+        }
         Err(error) => return Err(error),
     };
     fs::write(&page, between_markers(part, &old, text)?)

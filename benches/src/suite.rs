@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::child::Talking;
 use crate::load::{self, Job};
+use crate::net;
 use crate::options::{Load, Options};
 use crate::peer::{Backend, Kind, Peer, Program, Rules};
 use crate::stats::Samples;
@@ -400,7 +401,7 @@ fn machine() -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
-    let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
+    let congestion = net::congestion_control().unwrap_or_else(|_| "unknown".to_owned());
     vec![
         format!("{cores} cores, {}", model.trim_start_matches([' ', '\t', ':'])),
         format!("Linux {}, loopback, congestion control {congestion}", read("/proc/sys/kernel/osrelease")),

@@ -21,7 +21,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` (a program and its arguments) with its output going to the file `log`.
+    /// Starts `command` (a program and its arguments) with its output going to the file `log`, and what it caches to the
+    /// folder of that file.
     ///
     /// # Errors
     /// Fails if the log cannot be written or no process can be started.
@@ -30,6 +31,8 @@ impl Process {
         let child = Command::new(std::env::current_exe()?)
             .arg("become")
             .args(command)
+            .env_remove("CACHE_DIRECTORY")
+            .env("XDG_CACHE_HOME", log.parent().unwrap_or(Path::new("/")))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -3,15 +3,18 @@
 //! The program starts everything itself and on loopback only: the proxies, with equivalent rules (`peer`), a backend
 //! (`backend`) and the loads (`load`), the last two being children of its own with words of their own (`wire`). The
 //! `suite` goes through the loads round by round, peer by peer, so that a machine that changes its speed hits all of them
-//! alike; `usage` reads what a proxy used; `stats`, `report` and `plot` turn it into medians, a table and a picture.
+//! alike; `usage` reads what a proxy used; `stats`, `report` and `plot` turn it into medians, a table and a picture, and
+//! `goals` holds it against what was aimed at. `syscalls` and `profile` show where the time goes.
 
 mod backend;
 mod child;
+mod goals;
 mod load;
 mod net;
 mod options;
 mod peer;
 mod plot;
+mod profile;
 mod report;
 mod stats;
 mod suite;
@@ -22,7 +25,8 @@ mod wire;
 use std::io;
 use std::process::ExitCode;
 
-use crate::options::Options;
+use crate::options::{Options, Task};
+use crate::report::Part;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -52,15 +56,22 @@ fn measure() -> io::Result<()> {
     };
     child::raise_open_files_limit();
     let folder = Folder::new()?;
-    if options.syscalls {
-        return child::say(&syscalls::run(&options, &folder.0)?);
-    }
-    let run = suite::run(&options, &folder.0)?;
-    child::say(&report::markdown(&run))?;
+    let (part, text, run) = match options.task {
+        Task::SystemCalls => (Part::SystemCalls, syscalls::run(&options, &folder.0)?, None),
+        Task::Profile => (Part::Profile, profile::run(&options, &folder.0)?, None),
+        Task::Loads => {
+            let run = suite::run(&options, &folder.0)?;
+            (Part::Figures, report::markdown(&run), Some(run))
+        }
+    };
+    child::say(&text)?;
     if let Some(out) = &options.out {
-        report::write(&run, out)?;
+        report::write(part, &text, out)?;
+        if let Some(run) = &run {
+            std::fs::write(out.join("performance.svg"), plot::svg(run))?;
+        }
     }
-    match run.failures() {
+    match run.map(|run| run.failures()).unwrap_or_default() {
         failures if failures.is_empty() => Ok(()),
         failures => Err(io::Error::other(failures.join("\n"))),
     }

@@ -18,6 +18,16 @@ pub(crate) fn free_address() -> io::Result<SocketAddr> {
     std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
+/// Names the congestion control of connections over loopback, which the route may set apart from the system.
+///
+/// # Errors
+/// Whatever the kernel reports.
+pub(crate) fn congestion_control() -> io::Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let socket = std::net::TcpStream::connect(listener.local_addr()?)?;
+    Ok(sockopt::tcp_congestion(&socket)?)
+}
+
 /// Listens on a free loopback port.
 ///
 /// # Errors

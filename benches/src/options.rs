@@ -16,13 +16,14 @@ Usage: portsplit-bench [OPTIONS]
       --haproxy PATH   default: haproxy from PATH or /usr/sbin
       --sslh PATH      sslh-select; sslh-ev is looked for beside it; default: from PATH or /usr/sbin
       --nginx PATH     default: nginx from PATH or /usr/sbin
-      --plugins DIR    where the .wasm files of the load `plugins` are; default: plugins/dist
+      --plugins DIR    where the .wasm files of the loads `plugins` and `start` are; default: plugins/dist
       --rounds N       rounds of each load; default 5
       --seconds S      length of one load; default 2
-      --only LIST      some of: rate,roundtrip,bulk,idle,plugins,services,connections
-      --out DIR        also write DIR/performance.md (between its markers) and DIR/performance.svg
+      --only LIST      some of: rate,roundtrip,bulk,idle,start,plugins,services,connections
+      --out DIR        also write into DIR/performance.md (between markers), and DIR/performance.svg
       --short          a small run of about 20 seconds that proves that everything works; its figures mean nothing
-      --syscalls       count system calls per short connection with strace instead";
+      --syscalls       count system calls per short connection with strace instead
+      --profile        show where portsplit's CPU time goes in short connections and round trips with perf instead";
 
 /// The loads, by the names of `--only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,21 +32,34 @@ pub(crate) enum Load {
     RoundTrip,
     Bulk,
     Idle,
+    Start,
     Plugins,
     Services,
     Connections,
 }
 
 impl Load {
-    const ALL: [(Load, &str); 7] = [
+    const ALL: [(Load, &str); 8] = [
         (Load::Rate, "rate"),
         (Load::RoundTrip, "roundtrip"),
         (Load::Bulk, "bulk"),
         (Load::Idle, "idle"),
+        (Load::Start, "start"),
         (Load::Plugins, "plugins"),
         (Load::Services, "services"),
         (Load::Connections, "connections"),
     ];
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// The loads, all proxies compared.
+    Loads,
+    /// Counting system calls.
+    SystemCalls,
+    /// Sampling where portsplit's time goes.
+    Profile,
 }
 
 /// What to measure, and how long.
@@ -61,7 +75,7 @@ pub(crate) struct Options {
     pub(crate) loads: Vec<Load>,
     pub(crate) out: Option<PathBuf>,
     pub(crate) short: bool,
-    pub(crate) syscalls: bool,
+    pub(crate) task: Task,
 }
 
 /// Programs that the arguments name.
@@ -88,7 +102,7 @@ impl Options {
             loads: Load::ALL.map(|(load, _)| load).to_vec(),
             out: None,
             short: false,
-            syscalls: false,
+            task: Task::Loads,
         };
         let mut named = Named::default();
         let mut arguments = arguments;
@@ -107,7 +121,8 @@ impl Options {
                 "--only" => options.loads = loads(&value()?.to_string_lossy())?,
                 "--out" => options.out = Some(PathBuf::from(value()?)),
                 "--short" => options.short = true,
-                "--syscalls" => options.syscalls = true,
+                "--syscalls" => options.task = Task::SystemCalls,
+                "--profile" => options.task = Task::Profile,
                 _ => return Err(format!("unknown argument `{name}`")),
             }
         }

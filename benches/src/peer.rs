@@ -14,8 +14,11 @@ use crate::load::Targets;
 use crate::net;
 use crate::wire::Protocol;
 
-/// How long a proxy may take to listen.
-const START_WITHIN: Duration = Duration::from_secs(10);
+/// How long a proxy may take to listen: enough to compile every plugin first.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a proxy that starts is asked whether it listens, which is how exactly its start-up time is known.
+const ASKED_EVERY: Duration = Duration::from_micros(500);
 
 /// Connections that every proxy allows, where that is a setting: each takes two descriptors, of which systems often allow
 /// a process 20,000 only.
@@ -113,7 +116,7 @@ pub(crate) struct Rules {
     pub(crate) unmatched: usize,
     /// Plugins, in this order, before the prefixes of the protocols that none of them decides.
     pub(crate) plugins: Vec<Asked>,
-    /// All connections are to be HTTP instead of each protocol in turn.
+    /// All connections are to be HTTP instead of each protocol in turn, and there are no services for the others.
     pub(crate) http_only: bool,
 }
 
@@ -174,7 +177,7 @@ impl Peer {
                 let words = words.lines().take(12).collect::<Vec<_>>().join("\n");
                 return Err(io::Error::other(format!("{} does not start:\n{words}", program.kind.name())));
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(ASKED_EVERY);
         }
         let start_up = began.elapsed();
         Ok(Peer { kind, process: Some(process), targets: Targets::all(address), start_up })
@@ -202,11 +205,8 @@ fn command(program: &Program, rules: &Rules, address: SocketAddr, file: &Path) -
             words.extend(["-e".into(), "stderr".into(), "-c".into(), file.into()]);
         }
         Kind::Direct | Kind::SslhSelect | Kind::SslhEv => {
-            let address = address.to_string();
-            let Targets { ssh, http, tls } = rules.backend;
-            let (ssh, http, tls) = (ssh.to_string(), http.to_string(), tls.to_string());
-            words.extend(["-f", "-n", "-p", &address, "--ssh", &ssh, "--http", &http].map(OsString::from));
-            words.extend(["--tls", &tls].map(OsString::from));
+            fs::write(file, sslh(rules, address))?;
+            words.extend(["-f".into(), "-n".into(), format!("--config={}", file.display()).into()]);
             // Version 2 logs every connection unless told otherwise; version 1 has no such setting.
             if !program.version.contains(" 1.") {
                 words.push("--verbose-connections=0".into());
@@ -243,7 +243,8 @@ pub(crate) fn portsplit(rules: &Rules, address: SocketAddr) -> String {
         );
     }
     for protocol in Protocol::ALL {
-        if rules.plugins.iter().all(|asked| asked.part != Part::Decides(protocol)) {
+        let wanted = !rules.http_only || protocol == Protocol::Http;
+        if wanted && rules.plugins.iter().all(|asked| asked.part != Part::Decides(protocol)) {
             let prefix = match protocol {
                 Protocol::Ssh => "'SSH-'",
                 Protocol::Http => "['GET ', 'POST ']",
@@ -269,15 +270,25 @@ fn haproxy(rules: &Rules, address: SocketAddr) -> String {
         let prefix = Rules::prefix(number).bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let _ = writeln!(text, "  use_backend http if {{ req.payload(0,5) -m bin {prefix} }}");
     }
-    text += "  use_backend ssh if { req.payload(0,4) -m bin 5353482d }\n";
-    text += "  use_backend http if { req.payload(0,4) -m bin 47455420 }\n";
-    text += "  use_backend http if { req.payload(0,4) -m bin 504f5354 }\n";
-    text += "  use_backend tls if { req.payload(0,3) -m bin 160301 }\n";
+    let protocols: &[(&str, usize, &str)] =
+        &[("ssh", 4, "5353482d"), ("http", 4, "47455420"), ("http", 4, "504f5354"), ("tls", 3, "160301")];
+    for (name, length, prefix) in protocols.iter().filter(|(name, ..)| !rules.http_only || *name == "http") {
+        let _ = writeln!(text, "  use_backend {name} if {{ req.payload(0,{length}) -m bin {prefix} }}");
+    }
     let Targets { ssh, http, tls } = rules.backend;
     for (name, target) in [("ssh", ssh), ("http", http), ("tls", tls)] {
         let _ = write!(text, "backend {name}\n  server one {target}\n");
     }
     text
+}
+
+/// Writes sslh's configuration: no process for each SSH connection, which is what it does unless told otherwise.
+fn sslh(rules: &Rules, address: SocketAddr) -> String {
+    let place = |address: SocketAddr| format!("host: \"{}\"; port: \"{}\";", address.ip(), address.port());
+    let Targets { ssh, http, tls } = rules.backend;
+    let protocols = [("ssh", ssh), ("http", http), ("tls", tls)]
+        .map(|(name, target)| format!("  {{ name: \"{name}\"; {} fork: false; }}", place(target)));
+    format!("listen: ( {{ {} }} );\nprotocols: (\n{}\n);\n", place(address), protocols.join(",\n"))
 }
 
 /// Writes nginx's configuration: its stream module, which reads the first bytes and tells TLS from the rest.

@@ -15,12 +15,12 @@ const PITCH: usize = 22;
 const PANEL_HEAD: usize = 34;
 const PANEL_GAP: usize = 18;
 
-/// Returns the plot of a run as an SVG document: the first figure of every section, and all that are compared.
+/// Returns the plot of a run as an SVG document, with a panel for each figure that is to be in it.
 pub(crate) fn svg(run: &Run) -> String {
     let mut body = String::new();
     let mut y = 12;
     for section in &run.sections {
-        for (number, metric) in section.metrics.iter().enumerate().filter(|(_, metric)| metric.compared) {
+        for (number, metric) in section.metrics.iter().enumerate().filter(|(_, metric)| metric.plotted) {
             y = panel(&mut body, y, section, number, metric);
         }
     }
@@ -44,23 +44,25 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
     if most <= 0.0 {
         return y;
     }
-    let head = format!("{}: {}", section.title, metric.name);
+    let better = if metric.more_is_better() { "more" } else { "less" };
+    let head = format!("{}: {} ({better} is better)", section.title, metric.name);
     let _ = writeln!(body, "<text class=\"h\" x=\"8\" y=\"{}\">{}</text>", y + 16, escaped(&head));
     let scale = |value: f64| (value / most * BAR_WIDTH as f64).max(1.0);
     let mut top = y + PANEL_HEAD - 8;
     for (row, Summary { median, least, most }) in rows {
         let name = row.kind.name();
-        let label = if row.variant.is_empty() { name.to_owned() } else { format!("{name}, {}", row.variant) };
+        let label = row.label();
         let middle = top + BAR_HEIGHT / 2;
         let (from, to) = (LABEL_WIDTH as f64 + scale(least), LABEL_WIDTH as f64 + scale(most));
         let digits = metric.digits;
         let compared = against_haproxy(section, row, number);
         let _ = writeln!(
             body,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+            "<text{} x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect class=\"{name}\" x=\"{LABEL_WIDTH}\" y=\"{top}\" width=\"{:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
              <path class=\"w\" d=\"M{from:.1} {middle}H{to:.1}\"/>\
              <text class=\"s\" x=\"{}\" y=\"{}\">{median:.digits$}{compared}</text>",
+            if row.kind == Kind::Portsplit { " class=\"h\"" } else { "" },
             LABEL_WIDTH - 8,
             top + 13,
             escaped(&label),
@@ -74,6 +76,9 @@ fn panel(body: &mut String, y: usize, section: &Section, number: usize, metric: 
 }
 
 fn against_haproxy(section: &Section, row: &Row, number: usize) -> String {
+    if row.errors > 0 {
+        return format!(" ({} errors)", row.errors);
+    }
     let other = Baseline::Peer(Kind::Haproxy).row(section, row).filter(|other| other.kind != row.kind);
     let samples = other.and_then(|other| Some((row.samples.get(number)?, other.samples.get(number)?)));
     match samples.and_then(|(of, to)| ratio(of, to)) {
@@ -93,8 +98,10 @@ mod tests {
 
     #[test]
     fn every_proxy_with_a_figure_has_a_bar() {
-        const METRICS: &[Metric] =
-            &[Metric { name: "a < b", digits: 1, compared: true }, Metric { name: "c", digits: 1, compared: false }];
+        const METRICS: &[Metric] = &[
+            Metric { name: "a < b", digits: 1, compared: true, plotted: true },
+            Metric { name: "c", digits: 1, compared: true, plotted: false },
+        ];
         let row = |kind, sample| Row {
             kind,
             variant: String::new(),

@@ -5,13 +5,29 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::goals;
 use crate::peer::Kind;
-use crate::plot;
 use crate::stats::{Summary, ratio, summary};
 use crate::suite::{Row, Run, Section};
 
-const BEGIN: &str = "<!-- portsplit-bench: begin -->";
-const END: &str = "<!-- portsplit-bench: end -->";
+/// A part of the page that the benchmark writes, between two markers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Figures,
+    SystemCalls,
+    Profile,
+}
+
+impl Part {
+    fn marker(self, end: &str) -> String {
+        let name = match self {
+            Part::Figures => "figures",
+            Part::SystemCalls => "system calls",
+            Part::Profile => "profile",
+        };
+        format!("<!-- portsplit-bench, {name}: {end} -->")
+    }
+}
 
 /// What a row can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +87,9 @@ pub(crate) fn markdown(run: &Run) -> String {
          and kernel together.",
         run.rounds
     );
+    if !run.short {
+        text += &goals::markdown(run);
+    }
     for section in &run.sections {
         write_section(&mut text, section);
     }
@@ -98,8 +117,7 @@ fn write_section(text: &mut String, section: &Section) {
     }
     let _ = write!(text, "{head}\n{line}\n");
     for row in &section.rows {
-        let separator = if row.variant.is_empty() { "" } else { ", " };
-        let _ = write!(text, "| {}{separator}{} |", row.kind.name(), row.variant);
+        let _ = write!(text, "| {} |", row.label());
         for (number, (metric, samples)) in section.metrics.iter().zip(&row.samples).enumerate() {
             let _ = write!(text, " {} |", shown(summary(samples), metric.digits));
             for baseline in baselines.iter().filter(|_| metric.compared) {
@@ -114,13 +132,7 @@ fn write_section(text: &mut String, section: &Section) {
         text.push('\n');
     }
     for row in section.rows.iter().filter(|row| row.errors > 0) {
-        let _ = writeln!(
-            text,
-            "\n{} {}: **{} errors**; do not quote its figures.",
-            row.kind.name(),
-            row.variant,
-            row.errors
-        );
+        let _ = writeln!(text, "\n{}: **{} errors**; do not quote its figures.", row.label(), row.errors);
     }
 }
 
@@ -132,28 +144,30 @@ fn shown(summary: Option<Summary>, digits: usize) -> String {
     }
 }
 
-/// Writes the table into `performance.md` of a folder, between its markers, and the plot beside it.
+/// Writes a part into `performance.md` of a folder, between its markers.
 ///
 /// # Errors
-/// Fails if a file cannot be read or written, or has only one of the markers.
-pub(crate) fn write(run: &Run, folder: &Path) -> io::Result<()> {
+/// Fails if the file cannot be read or written, or has only one of the markers.
+pub(crate) fn write(part: Part, text: &str, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let page = folder.join("performance.md");
     let old = match fs::read_to_string(&page) {
         Ok(old) => old,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => format!("# Performance\n\n{BEGIN}\n{END}\n"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "# Performance\n\n![The loads, compared](performance.svg)\n".to_owned()
+        }
         Err(error) => return Err(error),
     };
-    let table = format!("![The loads, compared](performance.svg)\n\n{}", markdown(run));
-    fs::write(&page, between_markers(&old, &table)?)?;
-    fs::write(folder.join("performance.svg"), plot::svg(run))
+    fs::write(&page, between_markers(part, &old, text)?)
 }
 
-fn between_markers(old: &str, new: &str) -> io::Result<String> {
-    match (old.split_once(BEGIN), old.split_once(END)) {
-        (Some((before, _)), Some((_, after))) => Ok(format!("{before}{BEGIN}\n\n{new}\n{END}{after}")),
-        (None, None) => Ok(format!("{old}\n{BEGIN}\n\n{new}\n{END}\n")),
-        _ => Err(io::Error::other("performance.md has only one of its two markers")),
+fn between_markers(part: Part, old: &str, new: &str) -> io::Result<String> {
+    let (begin, end) = (part.marker("begin"), part.marker("end"));
+    let new = new.trim_end();
+    match (old.split_once(&begin), old.split_once(&end)) {
+        (Some((before, _)), Some((_, after))) => Ok(format!("{before}{begin}\n\n{new}\n\n{end}{after}")),
+        (None, None) => Ok(format!("{old}\n{begin}\n\n{new}\n\n{end}\n")),
+        _ => Err(io::Error::other(format!("performance.md has only one of `{begin}` and `{end}`"))),
     }
 }
 
@@ -162,17 +176,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_between_the_markers_changes() {
-        let old = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let new = between_markers(&old, "new").unwrap_or_default();
-        assert_eq!(new, format!("before\n{BEGIN}\n\nnew\n{END}\nafter\n"));
-        assert_eq!(between_markers(&new, "new").unwrap_or_default(), new);
+    fn only_what_is_between_the_markers_of_the_part_changes() {
+        for part in [Part::Figures, Part::SystemCalls, Part::Profile] {
+            let (begin, end) = (part.marker("begin"), part.marker("end"));
+            let old = format!("before\n{begin}\nold\n{end}\nafter\n");
+            let new = between_markers(part, &old, "new\n").unwrap_or_default();
+            assert_eq!(new, format!("before\n{begin}\n\nnew\n\n{end}\nafter\n"));
+            assert_eq!(between_markers(part, &new, "new").unwrap_or_default(), new);
+        }
     }
 
     #[test]
     fn a_page_without_markers_gets_them_and_half_a_pair_is_refused() {
-        assert!(between_markers("text", "new").is_ok_and(|page| page.starts_with("text\n") && page.contains(END)));
-        assert!(between_markers(&format!("text {BEGIN}"), "new").is_err());
+        let (begin, end) = (Part::Figures.marker("begin"), Part::Figures.marker("end"));
+        let page = between_markers(Part::Figures, "text", "new").unwrap_or_default();
+        assert!(page.starts_with("text\n") && page.contains(&begin) && page.contains(&end));
+        assert!(between_markers(Part::Figures, &format!("text {begin}"), "new").is_err());
     }
 
     #[test]

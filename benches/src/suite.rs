@@ -1,6 +1,7 @@
 //! The loads and their order: starts what each needs, goes through the rounds, and collects the samples.
 
 mod cases;
+mod start;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use crate::child::Talking;
 use crate::load::{self, Job};
+use crate::net;
 use crate::options::{Load, Options};
 use crate::peer::{Backend, Kind, Peer, Program, Rules};
 use crate::stats::Samples;
@@ -22,6 +24,20 @@ const WARM_UP: usize = 200;
 /// The most time that a warm-up may take.
 const WARM_UP_TIME: Duration = Duration::from_secs(5);
 
+/// Titles of the loads, by which the goals find them.
+pub(crate) mod title {
+    pub(crate) const SHORT: &str = "Short connections, closed by the client";
+    pub(crate) const ABORT: &str = "Short connections, aborted by the client";
+    pub(crate) const ROUND_TRIP: &str = "Round trips";
+    pub(crate) const PULL: &str = "Bulk from the backend";
+    pub(crate) const PUSH: &str = "Bulk to the backend";
+    pub(crate) const IDLE: &str = "Idle connections";
+    pub(crate) const START: &str = "Start-up and memory at rest";
+    pub(crate) const PLUGINS: &str = "Plugins";
+    pub(crate) const SERVICES: &str = "Growth with services";
+    pub(crate) const CONNECTIONS: &str = "Growth with open connections";
+}
+
 /// Something that is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Metric {
@@ -29,6 +45,29 @@ pub(crate) struct Metric {
     pub(crate) digits: usize,
     /// Whether the tables have ratios of it.
     pub(crate) compared: bool,
+    /// Whether the picture shows it.
+    pub(crate) plotted: bool,
+}
+
+impl Metric {
+    const fn new(name: &'static str, digits: usize) -> Metric {
+        Metric { name, digits, compared: false, plotted: false }
+    }
+
+    /// The same, with ratios.
+    const fn compared(self) -> Metric {
+        Metric { compared: true, ..self }
+    }
+
+    /// The same, with ratios and in the picture.
+    const fn plotted(self) -> Metric {
+        Metric { compared: true, plotted: true, ..self }
+    }
+
+    /// Tells whether more is better: of rates it is.
+    pub(crate) fn more_is_better(&self) -> bool {
+        self.name.ends_with("/s")
+    }
 }
 
 /// All that one load has shown.
@@ -51,6 +90,32 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Samples>,
     pub(crate) bytes: u64,
     pub(crate) errors: u64,
+}
+
+impl Row {
+    fn new(kind: Kind, variant: &str, metrics: usize, rounds: usize) -> Row {
+        let samples = vec![vec![None; rounds]; metrics];
+        Row { kind, variant: variant.to_owned(), samples, bytes: 0, errors: 0 }
+    }
+
+    /// Takes the figures of one round.
+    fn set(&mut self, round: usize, values: &[Option<f64>]) {
+        for (samples, value) in self.samples.iter_mut().zip(values) {
+            if let Some(sample) = samples.get_mut(round) {
+                *sample = *value;
+            }
+        }
+    }
+
+    /// Returns the proxy's name and the variant.
+    pub(crate) fn label(&self) -> String {
+        label(self.kind, &self.variant)
+    }
+}
+
+fn label(kind: Kind, variant: &str) -> String {
+    let separator = if variant.is_empty() { "" } else { ", " };
+    format!("{}{separator}{variant}", kind.name())
 }
 
 /// A whole run.
@@ -107,6 +172,7 @@ pub(crate) fn run(options: &Options, folder: &Path) -> io::Result<Run> {
                 sections.push(cases::bulk(&mut stage, load::Kind::Push)?);
             }
             Load::Idle => sections.push(cases::idle(&mut stage)?),
+            Load::Start => sections.push(start::start(&mut stage)?),
             Load::Plugins => sections.push(cases::plugins(&mut stage)?),
             Load::Services => sections.push(cases::services(&mut stage)?),
             Load::Connections => sections.push(cases::connections(&mut stage)?),
@@ -131,6 +197,21 @@ struct Setup {
     _held: Option<Talking>,
     _backend: Backend,
     http_only: bool,
+}
+
+/// A proxy to set up for a load, and how.
+struct Plan {
+    program: Program,
+    variant: String,
+    /// Connections that are opened first and stay open.
+    held: usize,
+    rules: Box<dyn FnOnce(&mut Rules)>,
+}
+
+impl Plan {
+    fn new(program: Program, variant: impl Into<String>, rules: impl FnOnce(&mut Rules) + 'static) -> Plan {
+        Plan { program, variant: variant.into(), held: 0, rules: Box::new(rules) }
+    }
 }
 
 /// What one load has done to one proxy.
@@ -163,6 +244,18 @@ impl Stage<'_> {
         self.options.programs.iter().filter(|program| only(program.kind)).cloned().collect()
     }
 
+    /// Sets up all of `plans`; a proxy other than portsplit that cannot is left out, with a note that says why.
+    fn set_up_all(&mut self, plans: Vec<Plan>) -> io::Result<(Vec<Setup>, Vec<String>)> {
+        let (mut setups, mut notes) = (Vec::new(), Vec::new());
+        for Plan { program, variant, held, rules } in plans {
+            match self.set_up(&program, &variant, held, rules) {
+                Ok(setup) => setups.push(setup),
+                Err(error) => notes.push(skipped(&program, &variant, error)?),
+            }
+        }
+        Ok((setups, notes))
+    }
+
     /// Starts a proxy and its own backend; `held` connections are opened and stay open.
     fn set_up(
         &mut self,
@@ -171,14 +264,8 @@ impl Stage<'_> {
         held: usize,
         rules: impl FnOnce(&mut Rules),
     ) -> io::Result<Setup> {
-        let backend = Backend::start()?;
-        let mut with = Rules { backend: backend.targets, unmatched: 0, plugins: Vec::new(), http_only: false };
-        rules(&mut with);
-        self.started += 1;
-        let label = format!("{}-{}", program.kind.name(), self.started);
-        let peer = Peer::start(program, &with, &self.folder, &label)?;
-        let http_only = with.http_only || program.kind.only_http();
-        let mut setup = Setup { peer, variant: variant.to_owned(), _held: None, _backend: backend, http_only };
+        let folder = self.folder.clone();
+        let mut setup = self.begin(program, variant, &folder, rules)?;
         let warm_up = setup.job(load::Kind::Short, CLIENTS.min(8), WARM_UP_TIME);
         if setup.run(&Job { limit: WARM_UP, ..warm_up })?.done == 0.0 {
             return Err(io::Error::other(format!("{} answers no connection", program.kind.name())));
@@ -194,6 +281,24 @@ impl Stage<'_> {
         Ok(setup)
     }
 
+    /// Starts a proxy and its own backend, and nothing else; its files go to `folder`.
+    fn begin(
+        &mut self,
+        program: &Program,
+        variant: &str,
+        folder: &Path,
+        rules: impl FnOnce(&mut Rules),
+    ) -> io::Result<Setup> {
+        let backend = Backend::start()?;
+        let mut with = Rules { backend: backend.targets, unmatched: 0, plugins: Vec::new(), http_only: false };
+        rules(&mut with);
+        self.started += 1;
+        let label = format!("{}-{}", program.kind.name(), self.started);
+        let peer = Peer::start(program, &with, folder, &label)?;
+        let http_only = with.http_only || program.kind.only_http();
+        Ok(Setup { peer, variant: variant.to_owned(), _held: None, _backend: backend, http_only })
+    }
+
     /// Goes through the rounds: every setup once in each, another one first each time.
     fn rounds(
         &self,
@@ -202,31 +307,28 @@ impl Stage<'_> {
         metrics: usize,
         mut measure: impl FnMut(&mut Setup) -> io::Result<(Measured, Vec<Option<f64>>)>,
     ) -> io::Result<Vec<Row>> {
-        let mut rows: Vec<Row> = setups
-            .iter()
-            .map(|setup| Row {
-                kind: setup.peer.kind,
-                variant: setup.variant.clone(),
-                samples: vec![vec![None; self.options.rounds]; metrics],
-                bytes: 0,
-                errors: 0,
-            })
-            .collect();
+        let rounds = self.options.rounds;
+        let mut rows: Vec<Row> =
+            setups.iter().map(|setup| Row::new(setup.peer.kind, &setup.variant, metrics, rounds)).collect();
         let count = setups.len();
-        for round in 0..self.options.rounds {
+        for round in 0..rounds {
             for turn in 0..count {
                 let at = (turn + round) % count;
                 let (Some(setup), Some(row)) = (setups.get_mut(at), rows.get_mut(at)) else { continue };
                 let what = format!("{} {}", setup.peer.kind.name(), setup.variant);
-                eprintln!("{name}: round {} of {}: {what}", round + 1, self.options.rounds);
-                let (measured, values) = measure(setup)?;
+                eprintln!("{name}: round {} of {rounds}: {what}", round + 1);
+                let (measured, values) = match measure(setup) {
+                    Ok(measured) => measured,
+                    Err(error) if setup.peer.kind == Kind::Portsplit => return Err(error),
+                    Err(error) => {
+                        eprintln!("{what}: {error}");
+                        row.errors += 1;
+                        continue;
+                    }
+                };
                 row.bytes += measured.bytes;
                 row.errors += measured.errors;
-                for (samples, value) in row.samples.iter_mut().zip(values) {
-                    if let Some(sample) = samples.get_mut(round) {
-                        *sample = value;
-                    }
-                }
+                row.set(round, &values);
             }
         }
         Ok(rows)
@@ -270,6 +372,18 @@ impl Setup {
     }
 }
 
+/// Says that a proxy does not take part; portsplit has to.
+fn skipped(program: &Program, variant: &str, error: io::Error) -> io::Result<String> {
+    if program.kind == Kind::Portsplit {
+        return Err(error);
+    }
+    let words = error.to_string();
+    let words: Vec<&str> = words.lines().map(str::trim).collect();
+    let note = format!("skipped: {}: {}", label(program.kind, variant), words.join(" "));
+    eprintln!("{note}");
+    Ok(note)
+}
+
 fn measured(line: &crate::child::Line) -> io::Result<Measured> {
     Ok(Measured {
         done: line.value("done")?,
@@ -287,7 +401,7 @@ fn machine() -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
-    let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
+    let congestion = net::congestion_control().unwrap_or_else(|_| "unknown".to_owned());
     vec![
         format!("{cores} cores, {}", model.trim_start_matches([' ', '\t', ':'])),
         format!("Linux {}, loopback, congestion control {congestion}", read("/proc/sys/kernel/osrelease")),

@@ -33,7 +33,15 @@ pub(crate) fn run(options: &Options, folder: &Path) -> io::Result<String> {
     }
     text += "| proxy | all | of them failed | by name |\n|---|---:|---:|---|\n";
     for program in options.programs.iter().filter(|program| program.kind != Kind::Direct) {
-        let (counts, errors) = count(program, folder)?;
+        let (counts, errors) = match count(program, folder) {
+            Ok(counted) => counted,
+            Err(error) if program.kind == Kind::Portsplit => return Err(error),
+            Err(error) => {
+                let words = error.to_string().replace(['\n', '|'], " ");
+                let _ = writeln!(text, "| {} | – | – | skipped: {words} |", program.kind.name());
+                continue;
+            }
+        };
         let all: f64 = counts.values().map(|(calls, _)| calls).sum();
         let failed: f64 = counts.values().map(|(_, failed)| failed).sum();
         let mut by_name: Vec<_> = counts.iter().filter(|(_, (calls, _))| *calls >= 0.05).collect();

@@ -1,6 +1,7 @@
 //! What `benches/instructions` counts the instructions of: one scenario, repeated, inside a function that the profiler
 //! recognises by its name.
 //!
+//!     instructions                    prints the scenarios
 //!     instructions SCENARIO TIMES
 //!
 //! A scenario is deciding as a connection does it, from the configuration's text to the decision, without any socket.
@@ -18,19 +19,21 @@ const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.6\r\n";
 const HTTP: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: example.org\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n";
 
 /// Names with the services of the configuration and the first flight to decide.
-const SCENARIOS: [(&str, fn() -> String, &[u8]); 5] = [
-    ("prefixes-10", || prefixes(10), HTTP),
-    ("prefixes-500", || prefixes(500), HTTP),
+const SCENARIOS: [(&str, fn() -> String, &[u8]); 6] = [
+    ("prefixes-10", || prefixes("P", 10), HTTP),
+    ("prefixes-500", || prefixes("P", 500), HTTP),
+    // The first byte rules none of these out.
+    ("alike-100", || prefixes("GET ", 100), HTTP),
     ("regexes-10", || regexes(10), HTTP),
     ("plugin-rejects", || plugin("tls"), SSH),
     ("plugin-matches", || plugin("ssh"), SSH),
 ];
 
-/// `count` services that do not match and one that does.
-fn prefixes(count: usize) -> String {
+/// `count` services that do not match, with prefixes that all begin with `start`, and one that does.
+fn prefixes(start: &str, count: usize) -> String {
     let mut text = String::new();
     for number in 0..count {
-        let _ = writeln!(text, "[[service]]\nname = 's{number}'\nprefix = 'P{number:03} '\nclose = true");
+        let _ = writeln!(text, "[[service]]\nname = 's{number}'\nprefix = '{start}{number:03} '\nclose = true");
     }
     text + "[[service]]\nname = 'http'\nprefix = 'GET '\nclose = true\n"
 }
@@ -58,12 +61,14 @@ fn measured(router: &Router, flight: &[u8], times: u32) {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let scenario = arguments.next().unwrap_or_default();
+    let Some(scenario) = arguments.next() else {
+        SCENARIOS.iter().for_each(|(name, ..)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    };
     let times = arguments.next().and_then(|times| times.parse().ok());
     let found = SCENARIOS.iter().find(|(name, ..)| *name == scenario);
     let (Some((_, services, flight)), Some(times)) = (found, times) else {
-        let names: Vec<&str> = SCENARIOS.iter().map(|(name, ..)| *name).collect();
-        eprintln!("usage: instructions SCENARIO TIMES, with one of {}", names.join(", "));
+        eprintln!("usage: instructions SCENARIO TIMES; without arguments it prints the scenarios");
         return ExitCode::from(2);
     };
     let text = format!("listen = '127.0.0.1:0'\n{}", services());

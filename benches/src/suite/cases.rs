@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{CLIENTS, Measured, Metric, Section, Setup, Stage};
+use super::{CLIENTS, Measured, Metric, Plan, Row, Section, Setup, Stage, skipped, title};
 use crate::load::Kind as LoadKind;
-use crate::peer::{Asked, Kind, Part};
+use crate::peer::{Asked, Kind, Part, Program};
 use crate::usage;
 use crate::wire::Protocol;
 
@@ -16,20 +16,21 @@ const STREAMS: usize = 4;
 /// How many plugins there are in the load about them.
 const PLUGINS: usize = 10;
 
-const fn compared(name: &'static str, digits: usize) -> Metric {
-    Metric { name, digits, compared: true }
-}
-
-const fn plain(name: &'static str, digits: usize) -> Metric {
-    Metric { name, digits, compared: false }
-}
-
 const SHORT: &[Metric] = &[
-    compared("CPU, µs a connection", 1),
-    compared("connections/s", 0),
-    plain("p50, µs", 0),
-    plain("p99, µs", 0),
-    plain("user time, %", 0),
+    Metric::new("CPU, µs a connection", 1).plotted(),
+    Metric::new("connections/s", 0).plotted(),
+    Metric::new("p50, µs", 0),
+    Metric::new("p99, µs", 0),
+    Metric::new("user time, %", 0),
+];
+
+/// The same, of which only the first is in the picture.
+const SHORT_AGAIN: &[Metric] = &[
+    Metric::new("CPU, µs a connection", 1).plotted(),
+    Metric::new("connections/s", 0).compared(),
+    Metric::new("p50, µs", 0),
+    Metric::new("p99, µs", 0),
+    Metric::new("user time, %", 0),
 ];
 
 fn short_figures(setup: &mut Setup, kind: LoadKind, stage_time: std::time::Duration) -> Figures {
@@ -46,61 +47,53 @@ fn short_figures(setup: &mut Setup, kind: LoadKind, stage_time: std::time::Durat
 
 type Figures = io::Result<(Measured, Vec<Option<f64>>)>;
 
-fn all_setups(stage: &mut Stage<'_>) -> io::Result<Vec<Setup>> {
-    let programs = stage.programs(|_| true);
-    programs.iter().map(|program| stage.set_up(program, "", 0, |_| {})).collect()
+fn everybody(stage: &Stage<'_>) -> Vec<Plan> {
+    stage.programs(|_| true).into_iter().map(|program| Plan::new(program, "", |_| {})).collect()
 }
 
 pub(super) fn short(stage: &mut Stage<'_>, kind: LoadKind) -> io::Result<Section> {
-    let mut setups = all_setups(stage)?;
-    let (title, text) = if kind == LoadKind::Short {
+    let (title, metrics, text) = if kind == LoadKind::Short {
         (
-            "Short connections, closed by the client",
+            title::SHORT,
+            SHORT,
             "32 clients: connect, send a first flight (SSH, HTTP and TLS in turn), read an answer of 128 bytes, close. \
              nginx gets HTTP only, since it can tell TLS from the rest and no more.",
         )
     } else {
-        ("Short connections, aborted by the client", "The same, but the client ends each connection with a reset.")
+        (title::ABORT, SHORT_AGAIN, "The same, but the client ends each connection with a reset.")
     };
+    let (mut setups, notes) = stage.set_up_all(everybody(stage))?;
     let time = stage.options.time;
-    let rows = stage.rounds(title, &mut setups, SHORT.len(), |setup| short_figures(setup, kind, time))?;
-    Ok(Section { title, text, metrics: SHORT, rows, notes: Vec::new() })
+    let rows = stage.rounds(title, &mut setups, metrics.len(), |setup| short_figures(setup, kind, time))?;
+    Ok(Section { title, text, metrics, rows, notes })
 }
 
 pub(super) fn round_trip(stage: &mut Stage<'_>) -> io::Result<Section> {
     const METRICS: &[Metric] = &[
-        compared("CPU, µs a round trip", 2),
-        compared("round trips/s", 0),
-        plain("p50, µs", 0),
-        compared("p99, µs", 0),
-        plain("user time, %", 0),
+        Metric::new("CPU, µs a round trip", 2).plotted(),
+        Metric::new("round trips/s", 0).plotted(),
+        Metric::new("p50, µs", 0),
+        Metric::new("p99, µs", 0).plotted(),
+        Metric::new("user time, %", 0),
     ];
-    let title = "Round trips";
+    let title = title::ROUND_TRIP;
     let text = "64 bytes there and back on 32 open connections.";
-    let mut setups = all_setups(stage)?;
+    let (mut setups, notes) = stage.set_up_all(everybody(stage))?;
     let time = stage.options.time;
-    let rows = stage.rounds(title, &mut setups, METRICS.len(), |setup| {
-        let measured = setup.run(&setup.job(LoadKind::RoundTrip, CLIENTS, time))?;
-        let values = vec![
-            measured.cpu_micros_per(measured.done),
-            Some(measured.done / measured.seconds),
-            Some(measured.p50_micros),
-            Some(measured.p99_micros),
-            measured.user_percent(),
-        ];
-        Ok((measured, values))
-    })?;
-    Ok(Section { title, text, metrics: METRICS, rows, notes: Vec::new() })
+    let rows =
+        stage.rounds(title, &mut setups, METRICS.len(), |setup| short_figures(setup, LoadKind::RoundTrip, time))?;
+    Ok(Section { title, text, metrics: METRICS, rows, notes })
 }
 
 pub(super) fn bulk(stage: &mut Stage<'_>, kind: LoadKind) -> io::Result<Section> {
-    const METRICS: &[Metric] = &[compared("CPU, s a GiB", 3), compared("GiB/s", 2), plain("user time, %", 0)];
+    const METRICS: &[Metric] =
+        &[Metric::new("CPU, s a GiB", 3).plotted(), Metric::new("GiB/s", 2).plotted(), Metric::new("user time, %", 0)];
     let (title, text) = if kind == LoadKind::Pull {
-        ("Bulk from the backend", "4 connections at once; the client compares every byte.")
+        (title::PULL, "4 connections at once; the client compares every byte. All use the system's congestion control.")
     } else {
-        ("Bulk to the backend", "4 connections at once; the backend compares every byte and acknowledges every MiB.")
+        (title::PUSH, "The other way; the backend compares every byte and acknowledges every MiB.")
     };
-    let mut setups = all_setups(stage)?;
+    let (mut setups, notes) = stage.set_up_all(everybody(stage))?;
     let time = stage.options.time;
     let rows = stage.rounds(title, &mut setups, METRICS.len(), |setup| {
         let measured = setup.run(&setup.job(kind, STREAMS, time))?;
@@ -109,59 +102,58 @@ pub(super) fn bulk(stage: &mut Stage<'_>, kind: LoadKind) -> io::Result<Section>
         let values = vec![seconds, Some(gib / measured.seconds), measured.user_percent()];
         Ok((measured, values))
     })?;
-    Ok(Section { title, text, metrics: METRICS, rows, notes: Vec::new() })
+    Ok(Section { title, text, metrics: METRICS, rows, notes })
 }
 
 pub(super) fn idle(stage: &mut Stage<'_>) -> io::Result<Section> {
     const METRICS: &[Metric] = &[
-        compared("memory, KiB a connection", 2),
-        plain("memory at rest, MiB", 1),
-        plain("CPU while idle, ms a second", 2),
-        plain("connections", 0),
+        Metric::new("memory, KiB a connection", 2).plotted(),
+        Metric::new("CPU while idle, ms a second", 2),
+        Metric::new("connections", 0),
     ];
-    let title = "Idle connections";
+    let title = title::IDLE;
     let text = "2,000 relayed connections on which nothing happens (sslh-select: 480, the most that `select` can \
-        number). Memory is proportional set size, kernel memory not counted; at rest is before the first connection.";
+        number). Memory is the growth of the proportional set size; the kernel's is not in it.";
     let wanted = if stage.options.short { 200 } else { 2000 };
-    let time = stage.options.time;
-    let mut all = Vec::new();
-    // Memory that was used once may stay with a process, so every round has processes of its own.
+    let (mut rows, mut notes): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
     for program in stage.programs(|kind| kind != Kind::Direct) {
-        for round in 0..stage.options.rounds.min(3) {
-            all.push((round, program.clone()));
-        }
+        rows.push(Row::new(program.kind, "", METRICS.len(), stage.options.rounds));
     }
-    all.sort_by_key(|(round, _)| *round);
-    let mut rows: Vec<super::Row> = Vec::new();
-    for (round, program) in all {
-        eprintln!("{title}: round {}: {}", round + 1, program.kind.name());
-        let setup = stage.set_up(&program, "", 0, |_| {})?;
-        let Some(id) = setup.peer.id() else { continue };
-        let at_rest = usage::memory_kib(id)?;
-        let (mut load, ready) = setup.start(&setup.job(LoadKind::Idle, wanted.min(program.kind.max_open()), time))?;
-        let full = usage::memory_kib(id)?;
-        let idle = setup.finish(&mut load)?;
-        let cpu = idle.cpu.map(|cpu| cpu.total.as_secs_f64() * 1e3 / time.as_secs_f64());
-        let values = [Some((full - at_rest) / ready.done.max(1.0)), Some(at_rest / 1024.0), cpu, Some(ready.done)];
-        let at = rows.iter().position(|row| row.kind == program.kind).unwrap_or_else(|| {
-            let samples = vec![vec![None; stage.options.rounds]; METRICS.len()];
-            rows.push(super::Row { kind: program.kind, variant: String::new(), samples, bytes: 0, errors: 0 });
-            rows.len() - 1
-        });
-        let Some(row) = rows.get_mut(at) else { continue };
-        row.bytes += ready.bytes;
-        row.errors += ready.errors;
-        for (samples, value) in row.samples.iter_mut().zip(values) {
-            if let Some(sample) = samples.get_mut(round) {
-                *sample = value;
+    // Memory that was used once may stay with a process, so every round has processes of its own.
+    for round in 0..stage.options.rounds {
+        for program in stage.programs(|kind| kind != Kind::Direct) {
+            let Some(row) = rows.iter_mut().find(|row| row.kind == program.kind) else { continue };
+            eprintln!("{title}: round {}: {}", round + 1, program.kind.name());
+            match idle_figures(stage, &program, wanted) {
+                Ok((measured, values)) => {
+                    row.bytes += measured.bytes;
+                    row.errors += measured.errors;
+                    row.set(round, &values);
+                }
+                Err(error) => notes.push(skipped(&program, &format!("round {}", round + 1), error)?),
             }
         }
     }
-    Ok(Section { title, text, metrics: METRICS, rows, notes: Vec::new() })
+    rows.retain(|row| row.bytes > 0 || row.kind == Kind::Portsplit);
+    Ok(Section { title, text, metrics: METRICS, rows, notes })
+}
+
+fn idle_figures(stage: &mut Stage<'_>, program: &Program, wanted: usize) -> Figures {
+    let time = stage.options.time;
+    let setup = stage.set_up(program, "", 0, |_| {})?;
+    let id = setup.peer.id().ok_or_else(|| io::Error::other("no process"))?;
+    let before = usage::memory_kib(id)?;
+    let (mut load, mut ready) = setup.start(&setup.job(LoadKind::Idle, wanted.min(program.kind.max_open()), time))?;
+    let full = usage::memory_kib(id)?;
+    let idle = setup.finish(&mut load)?;
+    ready.errors += idle.errors;
+    let cpu = idle.cpu.map(|cpu| cpu.total.as_secs_f64() * 1e3 / time.as_secs_f64());
+    let values = vec![Some((full - before) / ready.done.max(1.0)), cpu, Some(ready.done)];
+    Ok((ready, values))
 }
 
 pub(super) fn plugins(stage: &mut Stage<'_>) -> io::Result<Section> {
-    let title = "Plugins";
+    let title = title::PLUGINS;
     let text = "Short connections as above, SSH, HTTP and TLS in turn, decided by ten plugins instead of prefixes. Those \
         that decide come last, so that all the others are asked first and reject.";
     let empty = |notes| Section { title, text, metrics: SHORT, rows: Vec::new(), notes };
@@ -249,49 +241,41 @@ fn who_is_asked(asked: &[Asked]) -> String {
 }
 
 pub(super) fn services(stage: &mut Stage<'_>) -> io::Result<Section> {
-    const METRICS: &[Metric] = &[
-        compared("CPU, µs a connection", 1),
-        compared("connections/s", 0),
-        plain("p99, µs", 0),
-        plain("start-up, ms", 0),
-        plain("memory, MiB", 1),
-    ];
-    let title = "Growth with services";
-    let text = "Short connections, all HTTP, with services in front whose prefixes do not match; the last ones do. Start-up is \
-        until the first connection is accepted, a few milliseconds of the benchmark's own included.";
-    let counts: &[usize] = if stage.options.short { &[0, 100] } else { &[0, 10, 100, 500] };
-    let mut setups = Vec::new();
+    let title = title::SERVICES;
+    let text = "Short connections, all HTTP. HTTP is the last service; the prefixes of those before it do not match, and \
+        the bytes they begin with are letters in turn.";
+    let counts: &[usize] = if stage.options.short { &[1, 100] } else { &[1, 100, 500] };
+    let mut plans = Vec::new();
     for program in stage.programs(Kind::has_rules) {
         for count in counts {
-            setups.push(stage.set_up(&program, &format!("{count} in front"), 0, |rules| {
+            let services = if *count == 1 { "service" } else { "services" };
+            plans.push(Plan::new(program.clone(), format!("{count} {services}"), |rules| {
                 rules.http_only = true;
-                rules.unmatched = *count;
-            })?);
+                rules.unmatched = *count - 1;
+            }));
         }
     }
+    let (mut setups, notes) = stage.set_up_all(plans)?;
     let time = stage.options.time;
-    let rows = stage.rounds(title, &mut setups, METRICS.len(), |setup| {
-        let (measured, values) = short_figures(setup, LoadKind::Short, time)?;
-        let memory = setup.peer.id().map(usage::memory_kib).transpose()?;
-        let start_up = setup.peer.start_up.as_secs_f64() * 1e3;
-        let [cpu, rate, _, p99, ..] = values.as_slice() else { return Ok((measured, values)) };
-        let values = vec![*cpu, *rate, *p99, Some(start_up), memory.map(|kib| kib / 1024.0)];
-        Ok((measured, values))
-    })?;
-    Ok(Section { title, text, metrics: METRICS, rows, notes: Vec::new() })
+    let rows =
+        stage.rounds(title, &mut setups, SHORT_AGAIN.len(), |setup| short_figures(setup, LoadKind::Short, time))?;
+    Ok(Section { title, text, metrics: SHORT_AGAIN, rows, notes })
 }
 
 pub(super) fn connections(stage: &mut Stage<'_>) -> io::Result<Section> {
-    let title = "Growth with open connections";
-    let text = "Short connections while others are open and idle. sslh-select is left out: it cannot hold them.";
+    let title = title::CONNECTIONS;
+    let text = "Short connections while that many others are open and idle. sslh-select cannot hold more than 480.";
     let counts: &[usize] = if stage.options.short { &[10, 500] } else { &[10, 1000, 9000] };
-    let mut setups = Vec::new();
-    for program in stage.programs(|kind| kind.has_rules() || kind == Kind::SslhEv) {
-        for count in counts {
-            setups.push(stage.set_up(&program, &format!("{count} open"), *count, |_| {})?);
+    let mut plans = Vec::new();
+    for program in stage.programs(|kind| kind != Kind::Direct) {
+        for count in counts.iter().filter(|count| **count <= program.kind.max_open()) {
+            let plan = Plan::new(program.clone(), format!("{count} open"), |_| {});
+            plans.push(Plan { held: *count, ..plan });
         }
     }
+    let (mut setups, notes) = stage.set_up_all(plans)?;
     let time = stage.options.time;
-    let rows = stage.rounds(title, &mut setups, SHORT.len(), |setup| short_figures(setup, LoadKind::Short, time))?;
-    Ok(Section { title, text, metrics: SHORT, rows, notes: Vec::new() })
+    let rows =
+        stage.rounds(title, &mut setups, SHORT_AGAIN.len(), |setup| short_figures(setup, LoadKind::Short, time))?;
+    Ok(Section { title, text, metrics: SHORT_AGAIN, rows, notes })
 }

@@ -48,7 +48,7 @@ impl Values {
     }
 
     /// Reads values of `bytes` bytes in all, or passes over them if they are too many.
-    pub(crate) fn read(&mut self, c: &mut Cursor<'_, Records>, bytes: usize) -> Result<(), Stop> {
+    pub(crate) fn read(&mut self, c: &mut Cursor<'_, Records<'_>>, bytes: usize) -> Result<(), Stop> {
         let mut buffer = [0; 2 * MAX_VALUES];
         let Some(raw) = buffer.get_mut(..bytes) else {
             self.count = None;

@@ -2,13 +2,16 @@
 //! of SSL 2 that old clients wrap theirs in (RFC 5246, appendix E.2).
 //!
 //! This file has the plugin itself and the way from bytes to records; `hello` reads the ClientHello out of them and
-//! `ssl2` the other form; `ja4` makes a fingerprint of what the client offers. It decrypts nothing and does not judge what a client offers.
+//! `ssl2` the other form; `ja4` makes a fingerprint of what the client offers. It decrypts nothing and does not judge
+//! what a client offers.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod hello;
 mod ja4;
 mod sha256;
 mod ssl2;
+
+use core::cell::Cell;
 
 use portsplit_plugin_sdk::prelude::*;
 
@@ -30,25 +33,31 @@ impl Classifier for Tls {
         if c.peek()? & 0x80 != 0 {
             return ssl2::hello(c, facts);
         }
-        hello::hello(c.framed(Records { left: MAX_RECORDS }), facts)
+        hello::hello(c, input.is_last(), facts)
     }
 }
 
-/// The most records one hello may come in. A stack that cuts on purpose makes a handful; the limit bounds the work.
+/// The most records of one hello that are looked at. A stack that cuts on purpose makes a handful; the limit bounds the
+/// work.
 const MAX_RECORDS: u16 = 32;
 
 /// TLS records (RFC 8446, section 5.1): type handshake, version 3 and any minor (it means nothing), a length.
 #[derive(Clone, Copy)]
-struct Records {
+struct Records<'a> {
     left: u16,
+    /// Set where one more than may be looked at begins.
+    spent: &'a Cell<bool>,
 }
 
-impl Framing for Records {
+impl Framing for Records<'_> {
     fn header(&mut self, c: &mut Cursor<'_>) -> Result<usize, Stop> {
-        ensure(self.left > 0)?;
-        self.left -= 1;
         c.tag(b"\x16\x03")?;
         c.u8()?;
+        if self.left == 0 {
+            self.spent.set(true);
+            return Err(Reject);
+        }
+        self.left -= 1;
         // Handshake records without a byte are forbidden.
         Ok(c.u16_be_in(1..=1 << 14)?.into())
     }
@@ -83,12 +92,21 @@ portsplit_plugin_sdk::export! {
         "the name inside Encrypted Client Hello",
         "protocols that start in clear text and switch to TLS later (STARTTLS)",
         "the fingerprint of a hello with more than 32 extensions, or more than 108 cipher suites, extensions and signature algorithms in all",
-        "a hello of more than 16 KiB, or in more than 32 records, which is rejected",
+        "what stands behind the first 16 KiB, 32 records or 64 extensions of a hello: it is recognised with the facts before \
+         that; one that is not even there at the end of its cipher suites is rejected",
+        "the fingerprint, and what has not come, of a hello that is cut before its end: once the cipher suites are there, \
+         it is recognised when the client has finished or the time to decide is up",
     ],
     examples: [
-        Example::bytes(include_bytes!("../flights/openssl.bin"))
-            .matches(include_bytes!("../flights/openssl.bin").len())
-            .fact("sni", "www.example.org").fact("alpn", "h2").fact("alpn", "http/1.1").fact("version", "1.3"),
+        Example::bytes(
+            b"\x16\x03\x01\x00W\x01\x00\x00S\
+              \x03\x03\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\
+              \xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\x00\x00\x02\x13\x01\x01\x00\
+              \x00(\
+              \x00\x00\x00\x14\x00\x12\x00\x00\x0fwww.example.org\
+              \x00\x10\x00\x05\x00\x03\x02h2\x00+\x00\x03\x02\x03\x04",
+        )
+        .matches(92).fact("sni", "www.example.org").fact("alpn", "h2").fact("version", "1.3"),
         Example::bytes(b"\x80\x2b\x01\x03\x01\x00\x12\x00\x00\x00\x10").matches(11).fact("version", "1.0"),
         Example::bytes(b"\x16\x03\x01\x00").undecided(),
         Example::bytes(b"\x16\x03\x01\x02\x00\x02").rejects(6),

@@ -9,12 +9,12 @@ use core::cell::Cell;
 use portsplit_plugin_sdk::prelude::*;
 
 use crate::ja4::{self, Offer, Values};
-use crate::{MAX_BYTES, MAX_RECORDS, Records, version_name};
+use crate::{MAX_BYTES, MAX_RECORDS, Records, Settings, version_name};
 
 type Handshake<'a> = Cursor<'a, Records<'a>>;
 
 /// The least a hello has: version, random, no session, one cipher suite, one compression method, no extensions.
-const MIN_HELLO_BYTES: u32 = 2 + 32 + 1 + 4 + 2;
+const MIN_HELLO_BYTES: u16 = 2 + 32 + 1 + 4 + 2;
 
 /// The most a hello has: all the lists in it as long as their lengths can say, which OpenSSL takes for its limit too.
 const MAX_HELLO_BYTES: u32 = 2 + 32 + (1 + 32) + (2 + 0xfffe) + (1 + 0xff) + (2 + 0xffff);
@@ -23,17 +23,15 @@ const MAX_HELLO_BYTES: u32 = 2 + 32 + (1 + 32) + (2 + 0xfffe) + (1 + 0xff) + (2 
 /// the host's usual budget for a call.
 pub(crate) const MAX_EXTENSIONS: usize = 64;
 
-/// The most protocols in ALPN that are looked at: clients offer two or three.
-const MAX_PROTOCOLS: usize = 32;
+/// The most protocols in ALPN that are looked at: clients offer two or three, and one of GREASE. With the other facts
+/// they stay below the host's 16.
+const MAX_PROTOCOLS: usize = 8;
 
 /// The most versions that are looked at, or none is: five exist, and clients add one of GREASE and some years' drafts.
 const MAX_VERSIONS: u16 = 32;
 
 /// The longest protocol that becomes a fact: registered ones have at most 22 bytes.
-const MAX_ALPN_BYTES: usize = 32;
-
-/// The most protocols that become facts; with the other facts they stay below the host's 16.
-const MAX_ALPN_FACTS: usize = 8;
+const MAX_ALPN_BYTES: u8 = 32;
 
 /// What has been read of a hello.
 struct Read<'a> {
@@ -49,13 +47,14 @@ struct Read<'a> {
 }
 
 /// Recognises a hello; `is_last` says that no more of it will come.
-pub(crate) fn hello(c: Cursor<'_>, is_last: bool, facts: &mut Facts) -> Answer {
+pub(crate) fn hello(c: Cursor<'_>, is_last: bool, settings: &Settings, facts: &mut Facts) -> Answer {
     let spent = Cell::new(false);
-    let mut read = Read { offer: Offer::new(), is_certain: false, field: 0, version: None, spent: &spent };
-    let mut c = c.framed(Records { left: MAX_RECORDS, spent: &spent });
+    let mut c = c.framed(Records::Tls { left: MAX_RECORDS, spent: &spent });
     c.tag(b"\x01")?;
-    let len = c.u24_be_in(MIN_HELLO_BYTES..=MAX_HELLO_BYTES)?;
-    let whole = match c.part(len as usize, |c| body(c, &mut read, facts)) {
+    let len = length_of_hello(&mut c)?;
+    let offer = Offer::new(settings.ja4);
+    let mut read = Read { offer, is_certain: false, field: 0, version: None, spent: &spent };
+    let whole = match c.part(len, |c| body(c, &mut read, facts)) {
         Ok(()) => true,
         Err(NeedMore(total)) if read.is_certain && (is_last || total > MAX_BYTES) => false,
         Err(Reject) if read.is_certain && spent.get() => false,
@@ -70,6 +69,16 @@ pub(crate) fn hello(c: Cursor<'_>, is_last: bool, facts: &mut Facts) -> Answer {
         facts.add("ja4", fingerprint);
     }
     Ok(Match)
+}
+
+/// Reads the length of three bytes.
+fn length_of_hello(c: &mut Handshake<'_>) -> Result<usize, Stop> {
+    const MOST_HIGH: u8 = (MAX_HELLO_BYTES >> 16) as u8;
+    let high = c.u8_in(0..=MOST_HIGH)?;
+    let least = if high == 0 { MIN_HELLO_BYTES } else { 0 };
+    let most = if high == MOST_HIGH { MAX_HELLO_BYTES as u16 } else { u16::MAX };
+    let low = c.u16_be_in(least..=most)?;
+    Ok(usize::from(high) << 16 | usize::from(low))
 }
 
 fn body(c: &mut Handshake<'_>, read: &mut Read<'_>, facts: &mut Facts) -> Result<(), Stop> {
@@ -87,18 +96,15 @@ fn body(c: &mut Handshake<'_>, read: &mut Read<'_>, facts: &mut Facts) -> Result
     let methods = c.u8()?;
     let most = usize::from(methods) + 2 + usize::from(u16::MAX);
     ensure(c.left().is_some_and(|left| left <= most))?;
-    c.part(methods.into(), |c| {
-        let mut null = false;
-        while !c.at_end() {
-            null |= c.u8()? == 0;
-        }
-        ensure(null) // every client has to offer no compression
-    })?;
+    let mut buffer = [0; 255];
+    let methods = buffer.get_mut(..methods.into()).unwrap_or_default();
+    c.copy_to(methods)?;
+    // Every client has to offer no compression.
+    ensure(methods.iter().fold(false, |null, method| null | (*method == 0)))?;
     if c.at_end() {
         return Ok(());
     }
-    let rest = rest_after_length(c, 2);
-    c.u16_be_in(rest..=rest)?;
+    length_of_rest(c)?;
     extensions(c, read, facts)
 }
 
@@ -137,14 +143,12 @@ fn extensions(c: &mut Handshake<'_>, read: &mut Read<'_>, facts: &mut Facts) -> 
 
 /// RFC 6066, section 3: a list of one name, of type host name.
 fn server_name(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
-    let rest = rest_after_length(c, 2);
-    c.u16_be_in(rest..=rest)?;
+    length_of_rest(c)?;
     c.tag(b"\0")?;
-    let rest = rest_after_length(c, 2);
-    ensure((1..=255).contains(&rest))?;
-    c.u16_be_in(rest..=rest)?;
+    ensure((1..=255).contains(&rest_after_length(c, 2)))?;
+    let len = length_of_rest(c)?;
     let mut buffer = [0; 255];
-    let name = buffer.get_mut(..rest.into()).unwrap_or_default();
+    let name = buffer.get_mut(..len).unwrap_or_default();
     c.copy_to(name)?;
     let mut printable = true;
     for byte in name.iter_mut() {
@@ -160,18 +164,16 @@ fn server_name(c: &mut Handshake<'_>, facts: &mut Facts) -> Result<(), Stop> {
 
 /// RFC 7301, section 3.1: a list of names of 1 to 255 bytes.
 fn protocols(c: &mut Handshake<'_>, offer: &mut Offer, facts: &mut Facts) -> Result<(), Stop> {
-    let rest = rest_after_length(c, 2);
-    c.u16_be_in(rest..=rest)?;
-    ensure(rest >= 2)?;
+    ensure(length_of_rest(c)? >= 2)?;
     let mut first = true;
-    let mut added = 0;
     for _ in 0..MAX_PROTOCOLS {
         if c.at_end() {
             return Ok(());
         }
         let most = rest_after_length(c, 1).min(255) as u8;
         let len = c.u8_in(1..=most)?;
-        if added == MAX_ALPN_FACTS {
+        // The first one is in the fingerprint, however long it is.
+        if len > MAX_ALPN_BYTES && !first {
             c.skip(len.into())?;
             continue;
         }
@@ -185,9 +187,8 @@ fn protocols(c: &mut Handshake<'_>, offer: &mut Offer, facts: &mut Facts) -> Res
             offer.protocol = ja4::protocol(name);
             first = false;
         }
-        if name.len() <= MAX_ALPN_BYTES && is_printable(name) {
+        if len <= MAX_ALPN_BYTES && is_printable(name) {
             facts.add("alpn", name);
-            added += 1;
         }
     }
     c.skip_rest()
@@ -195,10 +196,9 @@ fn protocols(c: &mut Handshake<'_>, offer: &mut Offer, facts: &mut Facts) -> Res
 
 /// RFC 8446, section 4.2.3: a list of algorithms.
 fn signatures(c: &mut Handshake<'_>, offer: &mut Offer) -> Result<(), Stop> {
-    let rest = rest_after_length(c, 2);
-    c.u16_be_in(rest..=rest)?;
-    ensure(rest >= 2 && rest.is_multiple_of(2))?;
-    offer.signatures.read(c, rest.into())
+    let len = length_of_rest(c)?;
+    ensure(len >= 2 && len.is_multiple_of(2))?;
+    offer.signatures.read(c, len)
 }
 
 /// RFC 8446, section 4.2.1: a list of versions. What is not one of those there are, such as GREASE, does not count.
@@ -209,7 +209,7 @@ fn versions(c: &mut Handshake<'_>, read: &mut Read<'_>) -> Result<(), Stop> {
     if rest > 2 * MAX_VERSIONS {
         return c.skip_rest();
     }
-    let mut list = Values::new();
+    let mut list = Values::new(true);
     list.read(c, rest.into())?;
     let mut highest_of_any = None;
     for version in list.used() {
@@ -245,6 +245,13 @@ fn is_grease(name: &[u8]) -> bool {
 fn length(c: &mut Handshake<'_>, least: u16, after: usize) -> Result<usize, Stop> {
     let most = rest_after_length(c, 2 + after);
     Ok(c.u16_be_in(least..=most)?.into())
+}
+
+/// Reads a length of two bytes that counts what the part has behind it.
+#[inline(never)] // for the module's size
+fn length_of_rest(c: &mut Handshake<'_>) -> Result<usize, Stop> {
+    let rest = rest_after_length(c, 2);
+    Ok(c.u16_be_in(rest..=rest)?.into())
 }
 
 /// What the part has left when `taken` more of its bytes are gone.

@@ -141,6 +141,18 @@ fn real_clients_are_known_at_the_last_byte_of_their_hello() {
 }
 
 #[test]
+fn without_the_fingerprint_all_else_is_the_same() {
+    let without = crate::portsplit_plugin().configure(r#"{"ja4":false}"#).unwrap();
+    for (name, bytes) in HELLOS {
+        let (with, without) = (tls().decide(bytes), without.decide(bytes));
+        assert_eq!((with.verdict, with.at), (without.verdict, without.at), "{name}");
+        let others =
+            |decided: &Decided| facts(decided).into_iter().filter(|(name, _)| name != "ja4").collect::<Vec<_>>();
+        assert_eq!(others(&with), facts(&without), "{name}");
+    }
+}
+
+#[test]
 fn every_prefix_keeps_the_laws_and_what_follows_changes_nothing() {
     for (name, bytes) in HELLOS {
         let outcomes = sweep(&[bytes, b"\x14\x03\x03\0\x01\x01"].concat());
@@ -280,8 +292,10 @@ fn alpn_leaves_out_grease_and_stops_at_its_limits() {
     assert_eq!(alpn, ["h2"]);
     let long = |len: usize| tls().decide(&hello(&[(16, &list(&[&vec![b'p'; len]]))])).fact("alpn");
     assert_eq!((long(32).map(|name| name.len()), long(33)), (Some(32), None));
-    assert_eq!(tls().decide(&hello(&[(16, &list(&[b"x".as_slice(); 32]))])).facts.len(), 8 + 2);
-    assert_eq!(tls().decide(&hello(&[(16, &list(&[b"x".as_slice(); 33]))])).facts.len(), 8 + 2);
+    let count = |names: &[&[u8]]| tls().decide(&hello(&[(16, &list(names))])).facts.len() - 2;
+    assert_eq!(count(&[b"x".as_slice(); 33]), 8);
+    // The ninth and what follows it is not even read.
+    assert_eq!(count(&[b"\x8a\x8a", b"x", b"x", b"x", &[b'p'; 255], b"x", b"x", b"x", b"y", b""]), 6);
     rejected(&hello(&[(16, &[0, 1, 0])]), 58);
     rejected(&hello(&[(16, &[0, 3, 3, b'h', b'2'])]), 59);
 }

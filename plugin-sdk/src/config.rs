@@ -276,7 +276,7 @@ macro_rules! config {
                             return $crate::json::value(&mut $key, key, json);
                         }
                     )*
-                    ::core::result::Result::Err($crate::ConfigError::new("is not a known key").at(key))
+                    ::core::result::Result::Err($crate::json::unknown_key(key))
                 })?;
                 ::core::result::Result::Ok($name {
                     $( $key: match $key {

@@ -74,8 +74,11 @@ fn what_is_wrong_is_named() {
         ("{} {}", "is not JSON"),
         ("{1}", "is not JSON"),
         (r#"{"a"#, "is not JSON"),
-        (r#"{"ä"}"#, "`ä` is not a known key"),
-        (r#"{"a\"b": 1}"#, r"`a\` is not a known key"),
+        (r#"{"ä"}"#, "is not JSON"),
+        (r#"{"ä": 1}"#, "`ä` is not a known key"),
+        (r#"{"a\"b": 1}"#, r#"`a\"b` is not a known key"#),
+        ("{\"a\nb\": 1}", "is not JSON"),
+        (r#"{"a\"#, "is not JSON"),
     ] {
         assert_eq!(from_json::<()>(wrong).unwrap_err().to_string(), said, "{wrong}");
     }

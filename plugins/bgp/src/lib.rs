@@ -69,7 +69,7 @@ fn open(c: &mut Cursor<'_>, parameters: u16, facts: &mut Facts) -> Result<(), St
     let router = c.u32_be_in(1..=u32::MAX)?;
     // The length, or 255 for the form with a longer one behind it (RFC 9072).
     let len = c.u8_where(|len| u16::from(len) == parameters || len == 255 && parameters > 3)?;
-    if number == AS_TRANS.into() {
+    if number == u32::from(AS_TRANS) {
         let list = c.take(usize::from(parameters).min(SEARCHED_BYTES))?;
         let long = len == 255 && list.starts_with(&[255]);
         number = number_in_parameters(list, long).unwrap_or(number);

@@ -31,13 +31,13 @@ const PROTOCOLS: u16 = 16;
 /// Values of two bytes, without GREASE, in the client's order.
 pub(crate) struct Values {
     list: [u16; MAX_VALUES],
-    /// How many there are; `None` if they are too many for the list.
+    /// How many there are; `None` if they are too many for the list or nobody wants them.
     count: Option<usize>,
 }
 
 impl Values {
-    pub(crate) const fn new() -> Values {
-        Values { list: [0; MAX_VALUES], count: Some(0) }
+    pub(crate) fn new(are_wanted: bool) -> Values {
+        Values { list: [0; MAX_VALUES], count: are_wanted.then_some(0) }
     }
 
     pub(crate) fn push(&mut self, value: u16) {
@@ -48,10 +48,10 @@ impl Values {
         });
     }
 
-    /// Reads values of `bytes` bytes in all, or passes over them if they are too many.
-    pub(crate) fn read(&mut self, c: &mut Cursor<'_, Records>, bytes: usize) -> Result<(), Stop> {
+    /// Reads values of `bytes` bytes in all, or passes over them if they are too many or not wanted.
+    pub(crate) fn read(&mut self, c: &mut Cursor<'_, Records<'_>>, bytes: usize) -> Result<(), Stop> {
         let mut buffer = [0; 2 * MAX_VALUES];
-        let Some(raw) = buffer.get_mut(..bytes) else {
+        let Some(raw) = buffer.get_mut(..bytes).filter(|_| self.count.is_some()) else {
             self.count = None;
             return c.skip(bytes);
         };
@@ -81,17 +81,18 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    pub(crate) const fn new() -> Offer {
+    /// Has nothing yet; unless the fingerprint `is_wanted` it keeps it so.
+    pub(crate) fn new(is_wanted: bool) -> Offer {
         Offer {
             version: 0,
-            suites: Values::new(),
-            extensions: Values::new(),
-            signatures: Values::new(),
+            suites: Values::new(is_wanted),
+            extensions: Values::new(is_wanted),
+            signatures: Values::new(is_wanted),
             protocol: *b"00",
         }
     }
 
-    /// The fingerprint, unless there are too many values for it.
+    /// The fingerprint, unless there are too many values for it or it is not wanted.
     pub(crate) fn ja4(&mut self) -> Option<[u8; 36]> {
         let (suites, extensions, signatures) = (self.suites.count?, self.extensions.count?, self.signatures.count?);
         if suites + extensions + signatures > MAX_VALUES || extensions > MAX_EXTENSIONS {
@@ -151,26 +152,34 @@ fn two_digits(len: usize) -> [u8; 2] {
 #[inline(never)] // for the module's size
 fn hash(values: &[u16], left_out: &[u16], behind: &[u16]) -> [u8; 12] {
     let mut text = Text::<MAX_TEXT_BYTES>::new();
-    for value in values.iter().filter(|value| !left_out.contains(value)) {
-        text.push(with_comma(*value));
-    }
+    list(&mut text, values, left_out);
     let mut out = *NOTHING;
     if text.pop().is_none() {
         return out;
     }
     text.push([b'_']);
-    for value in behind {
-        text.push(with_comma(*value));
-    }
+    list(&mut text, behind, &[]);
     text.pop();
-    let digits = text.hash().into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    out.iter_mut().zip(digits).for_each(|(place, digit)| *place = digit);
+    let hash = text.hash();
+    for (place, pair) in out.chunks_exact_mut(4).zip(hash.chunks_exact(2)) {
+        if let [high, low] = pair {
+            place.copy_from_slice(&four_digits(u16::from_be_bytes([*high, *low])));
+        }
+    }
     out
 }
 
-fn with_comma(value: u16) -> [u8; 5] {
-    let [a, b, c, d] = [12, 8, 4, 0].map(|shift| digit((value >> shift) as u8 & 15));
-    [a, b, c, d, b',']
+/// Appends the values that are not left out, each with a comma.
+#[inline(never)]
+fn list(text: &mut Text<MAX_TEXT_BYTES>, values: &[u16], left_out: &[u16]) {
+    for value in values.iter().filter(|value| !left_out.contains(value)) {
+        let [a, b, c, d] = four_digits(*value);
+        text.push([a, b, c, d, b',']);
+    }
+}
+
+fn four_digits(value: u16) -> [u8; 4] {
+    [12, 8, 4, 0].map(|shift| digit((value >> shift) as u8 & 15))
 }
 
 fn digit(value: u8) -> u8 {

@@ -141,13 +141,25 @@ fn real_clients_are_known_at_the_last_byte_of_their_hello() {
 }
 
 #[test]
+fn without_the_fingerprint_all_else_is_the_same() {
+    let without = crate::portsplit_plugin().configure(r#"{"ja4":false}"#).unwrap();
+    for (name, bytes) in HELLOS {
+        let (with, without) = (tls().decide(bytes), without.decide(bytes));
+        assert_eq!((with.verdict, with.at), (without.verdict, without.at), "{name}");
+        let others =
+            |decided: &Decided| facts(decided).into_iter().filter(|(name, _)| name != "ja4").collect::<Vec<_>>();
+        assert_eq!(others(&with), facts(&without), "{name}");
+    }
+}
+
+#[test]
 fn every_prefix_keeps_the_laws_and_what_follows_changes_nothing() {
     for (name, bytes) in HELLOS {
         let outcomes = sweep(&[bytes, b"\x14\x03\x03\0\x01\x01"].concat());
         assert!(matches!(outcomes[bytes.len() - 1].verdict, Verdict::NeedMore(_)), "{name}");
         assert_eq!(outcomes[bytes.len()].verdict, Verdict::Match, "{name}");
         let last = Input { timed_out: true, ..Input::new(&bytes[..bytes.len() - 1]) };
-        assert_eq!(tls().classify(last).verdict, Verdict::Reject, "{name}");
+        assert_eq!(tls().classify(last).verdict, Verdict::Match, "{name}");
     }
 }
 
@@ -192,7 +204,7 @@ fn the_record_and_message_headers_reject_at_the_byte_that_is_wrong() {
     rejected(b"\x16\x03\x01\x40\x01", 5); // more than 2^14
     rejected(b"\x16\x03\x01\x41", 4);
     rejected(b"\x16\x03\x01\x02\0\x02", 6); // server hello
-    rejected(b"\x16\x03\x01\x02\0\x01\x01", 7); // 64 KiB
+    rejected(b"\x16\x03\x01\x02\0\x01\x02\x01\x45", 9); // longer than any hello
     rejected(b"\x16\x03\x01\x02\0\x01\0\0\x28", 9); // shorter than any hello
     rejected(b"\x16\x03\x01\0\x01\x01\x15", 7); // the second record is an alert
     rejected(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x02", 10); // client_version 2
@@ -280,8 +292,10 @@ fn alpn_leaves_out_grease_and_stops_at_its_limits() {
     assert_eq!(alpn, ["h2"]);
     let long = |len: usize| tls().decide(&hello(&[(16, &list(&[&vec![b'p'; len]]))])).fact("alpn");
     assert_eq!((long(32).map(|name| name.len()), long(33)), (Some(32), None));
-    assert_eq!(tls().decide(&hello(&[(16, &list(&[b"x".as_slice(); 32]))])).facts.len(), 8 + 2);
-    assert_eq!(tls().decide(&hello(&[(16, &list(&[b"x".as_slice(); 33]))])).verdict, Verdict::Reject);
+    let count = |names: &[&[u8]]| tls().decide(&hello(&[(16, &list(names))])).facts.len() - 2;
+    assert_eq!(count(&[b"x".as_slice(); 33]), 8);
+    // The ninth and what follows it is not even read.
+    assert_eq!(count(&[b"\x8a\x8a", b"x", b"x", b"x", &[b'p'; 255], b"x", b"x", b"x", b"y", b""]), 6);
     rejected(&hello(&[(16, &[0, 1, 0])]), 58);
     rejected(&hello(&[(16, &[0, 3, 3, b'h', b'2'])]), 59);
 }
@@ -294,26 +308,75 @@ fn encrypted_client_hello_is_noted() {
     assert_eq!(tls().decide(&hello(&[(0xfe0d, &[1])])).fact("ech"), None);
 }
 
-#[test]
-fn extensions_and_records_have_limits() {
-    let many = |count: usize| hello(&vec![(10, b"".as_slice()); count]);
-    assert_eq!(tls().decide(&many(64)).verdict, Verdict::Match);
-    rejected(&many(65), 52 + 64 * 4);
-    let handshake = &hello(&[(10, &[0; 200])])[5..];
-    assert_eq!(handshake.len(), 251);
-    assert_eq!(tls().decide(&records(handshake, 8)).verdict, Verdict::Match);
-    rejected(&records(handshake, 7), 32 * 12);
-    rejected(&records(handshake, 1), 32 * 6);
-    let versions = |count: u8| hello(&[(43, &[&[2 * count][..], &[3, 4].repeat(count.into())].concat())]);
-    assert_eq!(tls().decide(&versions(32)).verdict, Verdict::Match);
-    rejected(&versions(33), 56);
+/// A match with the names of its facts, at a byte.
+#[track_caller]
+fn matched(bytes: &[u8], at: usize, names: &[&str]) {
+    let decided = tls().decide(bytes);
+    assert_eq!((decided.verdict, decided.at), (Verdict::Match, at), "{} bytes", bytes.len());
+    assert!(facts(&decided).iter().map(|(name, _)| name.as_str()).eq(names.iter().copied()), "{:?}", facts(&decided));
+    // All prefixes of a long one take seconds.
+    sweep(bytes.get(..1000).unwrap_or(bytes));
 }
 
 #[test]
-fn a_hello_of_more_than_16_kib_rejects_at_its_length() {
-    let fits = |len: usize| [&[0x16, 3, 1, 0x40, 0, 1, 0], &(len as u16).to_be_bytes()[..]].concat();
-    assert!(matches!(tls().decide(&fits(16384 - 9)).verdict, Verdict::NeedMore(_)));
-    rejected(&fits(16384 - 8), 9);
+fn what_is_behind_a_limit_is_not_looked_at() {
+    let many = |count: usize| hello(&vec![(10, b"".as_slice()); count]);
+    matched(&many(32), 52 + 32 * 4, &["version", "ja4"]);
+    matched(&many(64), 52 + 64 * 4, &["version"]);
+    matched(&many(65), 52 + 64 * 4, &[]);
+    let handshake = &hello(&[(0, &sni(b"a.example")), (10, &[0; 182])])[5..];
+    assert_eq!(handshake.len(), 251);
+    matched(&records(handshake, 8), 251 + 32 * 5, &["sni", "version", "ja4"]);
+    matched(&records(handshake, 7), 32 * 12 + 3, &["sni"]);
+    matched(&records(handshake, 2), 32 * 7 + 3, &[]); // behind the suites
+    rejected(&records(handshake, 1), 32 * 6 + 3); // not even there
+    let versions = |count: u8| hello(&[(43, &[&[2 * count][..], &[3, 4].repeat(count.into())].concat())]);
+    assert_eq!(tls().decide(&versions(32)).fact("version").as_deref(), Some("1.3"));
+    assert_eq!(tls().decide(&versions(33)).fact("version").as_deref(), Some("1.2"));
+}
+
+#[test]
+fn a_hello_longer_than_what_is_looked_at_is_known_where_that_shows() {
+    let with = |len: usize| hello(&[(0, &sni(b"a.example")), (21, &vec![0; len]), (43, &[2, 3, 4])]);
+    let start = 52 + 4 + 14 + 4;
+    let fits = with((16 << 10) - start - 7);
+    matched(&fits[..16 << 10], fits.len(), &["sni", "version", "ja4"]);
+    // The last extension would end one byte too late, then the one before it does.
+    matched(&with((16 << 10) - start - 6)[..16 << 10], (16 << 10) - 1, &["sni"]);
+    matched(&records(&with(20_000)[5..], 1 << 14), start, &["sni"]);
+    // So many suites are not there to be certain of.
+    let mut body = vec![3, 3];
+    body.extend([0xaa; 33 - 1]);
+    body.extend([0, 0x40, 0]);
+    body.extend([0x13; 0x4000]);
+    body.extend([1, 0]);
+    let decided = tls().decide(&message(&body));
+    assert_eq!((decided.verdict, decided.at), (Verdict::Reject, 46));
+}
+
+#[test]
+fn a_hello_that_is_cut_is_known_at_the_end_from_its_suites_on() {
+    let bytes = hello(&[(0, &sni(b"a.example")), (43, &[2, 3, 4]), (16, &[0, 3, 2, b'h', b'2'])]);
+    let at_end = |len: usize| {
+        let last = Input { timed_out: true, ..Input::new(&bytes[..len]) };
+        let outcome = tls().classify(last);
+        let names: Vec<String> = outcome.facts.iter().map(|fact| fact.name.clone()).collect();
+        (outcome.verdict, names)
+    };
+    for len in 0..bytes.len() {
+        let names: &[&str] = match len {
+            0..48 => {
+                assert_eq!(at_end(len), (Verdict::Reject, Vec::new()), "{len}");
+                continue;
+            }
+            48..70 => &[],
+            70..77 => &["sni"],
+            77..86 => &["sni", "version"],
+            _ => &["sni", "alpn", "version"],
+        };
+        assert_eq!(at_end(len), (Verdict::Match, names.iter().map(|name| (*name).to_owned()).collect()), "{len}");
+    }
+    assert_eq!(at_end(bytes.len()).1, ["sni", "alpn", "version", "ja4"]);
 }
 
 #[test]

@@ -119,6 +119,7 @@ impl<'c> Tally<'c> {
         let overall = &mut self.result.overall;
         let (samples, matched) = if measurable {
             overall.undecided += usize::from(undecided);
+            overall.matched_at_end += usize::from(first.is_some_and(|asked| asked.matches_at_end));
             (&mut overall.samples, &mut overall.matched)
         } else {
             (&mut overall.unmeasured, &mut overall.unmeasured_matched)

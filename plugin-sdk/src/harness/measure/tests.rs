@@ -94,6 +94,32 @@ fn an_answer_that_depends_on_the_cuts_is_found() {
 }
 
 #[test]
+fn what_matches_when_the_time_is_up_is_a_match_that_others_waited_for() {
+    // Needs more for ever, and matches what begins with A when it is told that the time is up.
+    let patient = guest(
+        "(if (result i64) (i32.eqz (local.get $flags)) (then (i64.const 0x2_0000_0000))
+            (else (select (i64.const 0x1_0000_0000) (i64.const 0)
+                (i32.and (i32.eq (local.get $flags) (i32.const 4)) (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 65))))))",
+    );
+    let a = letter("a1", &[], b'A');
+    let lines = [line("a1", 0, &["A", "2"], ""), line("noise", 1, &["A1"], ""), line("noise", 2, &["B"], "")];
+    let found = measured(&[&a, &patient], &lines);
+    assert!(found.is_sound(), "{found:?}");
+    let wrong: Vec<_> = found.wrong.iter().map(|wrong| (wrong.number, wrong.decided_at)).collect();
+    assert_eq!(wrong, [(0, Some(2)), (1, Some(2)), (1, Some(2))]);
+    assert_eq!((found.overall.waited_for, found.protocols[1].left_open), (3, 3));
+
+    let own = Plugin::wasm(
+        portsplit_runtime::pack(patient.module().unwrap(), br#"{"name":"a1","version":"1","abi":"1.0"}"#).unwrap(),
+    )
+    .load()
+    .unwrap();
+    let found = measured(&[&own], &lines);
+    let all = &found.overall;
+    assert_eq!((all.samples, all.matched, all.matched_at_end, all.undecided, all.claimed), (1, 1, 1, 0, Some(0.5)));
+}
+
+#[test]
 fn a_call_that_fails_is_reported_and_is_no_match() {
     let found = measured(&[&guest("unreachable")], &[line("a1", 0, &["A1"], "")]);
     assert!(!found.is_sound() && found.wrong.is_empty());

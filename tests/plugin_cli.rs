@@ -204,7 +204,12 @@ fn run_traces_the_calls_the_server_would_make() {
 fn run_fails_when_the_call_fails_or_the_plugin_contradicts_itself() {
     let folder = Folder::new();
     folder.write("trap.wasm", module("", "unreachable"));
-    folder.plugin(&["run", "trap.wasm", "--text", "x"]).exits_with(1).says(&["trapped", "help:"]);
+    let ran = folder.plugin(&["run", "trap.wasm", "--text", "x"]).exits_with(1).says(&["trapped", "help:"]);
+    assert!(
+        ran.stderr.contains("\n    0: ") && !ran.stderr.contains("\\n"),
+        "the call stack is a list: {}",
+        ran.stderr
+    );
     // A match at an even length, a reject at an odd one: byte by byte it is decided at 0.
     let parity = "(select (i64.const 0) (i64.const 0x1_0000_0000) (i32.and (local.get $len) (i32.const 1)))";
     folder.write("parity.wasm", module("", parity));
@@ -250,6 +255,21 @@ fn check_says_why_a_module_cannot_be_used_and_what_to_do() {
     let ran = folder.plugin(&["check", "ssh", "--config", "{\"no_such_key\": 1}"]);
     ran.exits_with(1).says(&["help:"]);
     folder.plugin(&["check", "nosuch.wasm"]).exits_with(1).says(&["nosuch.wasm"]);
+}
+
+#[test]
+fn check_notices_a_buffer_that_is_smaller_than_what_may_come() {
+    let folder = Folder::new();
+    let text = r#"(module (memory (export "memory") 1) (func (export "portsplit_abi_1"))
+        (func (export "portsplit_buffer") (param i32) (result i32)
+            (select (i32.const 64) (i32.const 0) (i32.le_u (local.get 0) (i32.const 100))))
+        (func (export "portsplit_classify") (param i32 i32) (result i64) (i64.const 0)))"#;
+    folder.write("small.wasm", wat::parse_str(text).unwrap());
+    let ran = folder.plugin(&["check", "small.wasm"]).exits_with(1);
+    ran.says(&["called with 16384 bytes", "refused 16384 bytes", "`max_bytes`"]);
+    folder.write("plugin.toml", format!("max_bytes = 100\n{MANIFEST}"));
+    folder.plugin(&["pack", "small.wasm", "-m", "plugin.toml", "-o", "packed.wasm"]).exits_with(0);
+    folder.plugin(&["check", "packed.wasm"]).exits_with(0);
 }
 
 #[test]

@@ -161,10 +161,12 @@ fn tell(mut told: clap::Error) -> ExitCode {
 }
 
 fn run(path: Option<&Path>) -> Result<ExitCode, Failure> {
-    let (config, warnings) = Config::load_with_warnings(named(path)?)?;
+    let path = named(path)?;
+    let control = server::Control::start().context("cannot handle signals")?;
+    let (config, warnings) = Config::load_with_warnings(path)?;
     let flush = log::start(config.log);
     server::log_warnings(&warnings);
-    let result = server::run(config);
+    let result = server::run(config, control);
     drop(flush);
     result?;
     Ok(ExitCode::SUCCESS)

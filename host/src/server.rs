@@ -26,18 +26,39 @@ use crate::limits::Counters;
 use crate::listener::{self, BindError, Bound, SocketFile};
 use crate::sys;
 
+/// The control thread's reactor, which catches SIGHUP.
+#[derive(Debug)]
+pub struct Control {
+    reactor: tokio::runtime::Runtime,
+    hangup: Signal,
+}
+
+impl Control {
+    /// Catches SIGHUP from now on: one that comes while the configuration is read, which takes seconds where large plugins
+    /// have to be compiled, is a reload once the server is ready, and not its end.
+    ///
+    /// # Errors
+    /// Fails if the system refuses a reactor or the signal.
+    pub fn start() -> io::Result<Control> {
+        let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let hangup = reactor.block_on(async { signal(SignalKind::hangup()) })?;
+        sys::unblock_signals();
+        Ok(Control { reactor, hangup })
+    }
+}
+
 /// Serves `config` until a signal ends it, and re-reads its file at SIGHUP.
 ///
 /// # Errors
 /// Fails if an address cannot be bound, the pid file belongs to a running process, or privileges cannot be given up.
 /// Once it serves, it only ends by a signal.
-pub fn run(config: Config) -> Result<()> {
+pub fn run(config: Config, control: Control) -> Result<()> {
     report_panics();
     raise_open_files_limit(&config);
-    sys::unblock_signals();
-    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let Control { reactor, hangup } = control;
     // Handled from here on, a signal that comes while addresses are bound waits for its turn and leaves nothing behind.
-    let signals = control.block_on(async { Signals::handle() })?;
+    let stop = reactor.block_on(async { Stop::handle() })?;
+    let signals = Signals { hangup, stop };
     let config = Arc::new(config);
     let bound = config
         .listeners
@@ -63,7 +84,7 @@ pub fn run(config: Config) -> Result<()> {
     for (number, bound) in bound.into_iter().enumerate() {
         server.open(&config, number, bound);
     }
-    control.block_on(server.control(signals))
+    reactor.block_on(server.control(signals))
 }
 
 /// Everything the control thread holds.
@@ -295,13 +316,6 @@ struct Signals {
     stop: Stop,
 }
 
-impl Signals {
-    fn handle() -> io::Result<Signals> {
-        let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-        Ok(Signals { hangup: signal(SignalKind::hangup())?, stop })
-    }
-}
-
 /// The signals that end the process.
 struct Stop {
     terminate: Signal,
@@ -309,6 +323,10 @@ struct Stop {
 }
 
 impl Stop {
+    fn handle() -> io::Result<Stop> {
+        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
     async fn requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -40,6 +40,12 @@ pub struct Measurement {
     pub failures: Vec<Failure>,
     /// Samples that nothing is concluded from, by the reason.
     pub left_out: BTreeMap<String, usize>,
+    /// Samples that were left out by name.
+    #[serde(default)]
+    pub left_out_by_name: Vec<LeftOut>,
+    /// The figures of all plugins together with those samples left in; `None` if there are none.
+    #[serde(default)]
+    pub with_all: Option<Overall>,
 }
 
 /// The figures of all plugins together.
@@ -176,6 +182,18 @@ pub struct Wrong {
     pub number: usize,
 }
 
+/// A sample that was left out by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Its label.
+    pub label: String,
+    /// Why it says nothing about a plugin.
+    pub reason: String,
+}
+
 /// A sample whose verdict or facts depended on how it was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disagreement {
@@ -222,13 +240,20 @@ impl Measurement {
 /// Asks every plugin about every sample; `progress` is told how many samples are done, of how many.
 pub fn measure(plugins: &[&Plugin], corpus: &Corpus, mut progress: impl FnMut(usize, usize)) -> Measurement {
     let mut tally = Tally::new(plugins, corpus);
+    let mut with_all = (!corpus.left_out.is_empty()).then(|| Tally::new(plugins, corpus));
     for (number, sample) in corpus.samples.iter().enumerate() {
         progress(number, corpus.samples.len());
         let flight = sample.bytes();
         let asked: Vec<Asked> = plugins.iter().map(|plugin| Asked::about(plugin, sample, &flight)).collect();
-        tally.add(number, sample, &asked);
+        if let Some(with_all) = &mut with_all {
+            with_all.add(number, sample, &asked);
+        }
+        match corpus.left_out.get(&number) {
+            Some(reason) => tally.leave_out(number, sample, &asked, reason),
+            None => tally.add(number, sample, &asked),
+        }
     }
-    tally.finish()
+    Measurement { with_all: with_all.map(|tally| tally.finish().overall), ..tally.finish() }
 }
 
 /// What a plugin said of a sample.

@@ -24,6 +24,13 @@ const MIN_RECORD_BYTES: usize = 11;
 /// The least that must be behind a question's label: the root's, type and class.
 const AFTER_LABEL_BYTES: usize = 1 + 4;
 
+/// How long a query without a question is: the header and an OPT record with a cookie (RFC 7873, section 4), and up to
+/// what fits into UDP without any extension. More would be all zeros of something else.
+const COOKIE_QUERY_BYTES: RangeInclusive<u16> = (HEADER_BYTES + MIN_RECORD_BYTES) as u16 + MIN_COOKIE_BYTES..=512;
+
+/// The least OPT record's data with a cookie: its number, its length and the client's part.
+const MIN_COOKIE_BYTES: u16 = 2 + 2 + 8;
+
 /// The most records behind a query: OPT, TSIG or SIG(0), TKEY, and one to spare.
 const MAX_ADDITIONAL: u16 = 4;
 
@@ -53,7 +60,7 @@ impl Classifier for Dns {
         // The reserved bit and the result are zero in every request.
         c.u8_where(|b| b & 0x4f == 0)?;
         match operation {
-            0 => query(&mut c, end, facts)?,
+            0 => query(&mut c, len, end, facts)?,
             4 => notify(&mut c, end, facts)?,
             5 => update(&mut c, end, facts)?,
             6 => stateful(&mut c, end)?,
@@ -63,8 +70,9 @@ impl Classifier for Dns {
     }
 }
 
-fn query(c: &mut Cursor<'_>, end: usize, facts: &mut Facts) -> Result<(), Stop> {
-    let questions = c.u16_be_in(0..=1)?;
+fn query(c: &mut Cursor<'_>, len: u16, end: usize, facts: &mut Facts) -> Result<(), Stop> {
+    let least = if COOKIE_QUERY_BYTES.contains(&len) { 0 } else { 1 };
+    let questions = c.u16_be_in(least..=1)?;
     // Only TKEY may have an answer, the key; only IXFR has an authority, the version there is.
     let answers = c.u16_be_in(0..=questions)?;
     let authorities = c.u16_be_in(0..=questions)?;
@@ -85,7 +93,7 @@ fn cookie_query(c: &mut Cursor<'_>, end: usize) -> Result<(), Stop> {
     c.skip(2)?;
     c.tag(b"\0\0")?;
     c.skip(2)?;
-    c.u16_be_in(0..=room as u16)?;
+    c.u16_be_in(MIN_COOKIE_BYTES..=room as u16)?;
     Ok(())
 }
 

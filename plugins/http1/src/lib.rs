@@ -3,7 +3,8 @@
 //! A method of any name, a target and `HTTP/1.x` at the end of the first line are more than enough: no other protocol
 //! has such a line, and RTSP, SIP and ICAP name themselves where HTTP does. `GET /path` alone is HTTP/0.9 (RFC 1945,
 //! section 4.1). The fields are read for facts only, so whatever they are, an unusual request stays one. The match
-//! falls at the empty line behind them, for until then a fact can still come, or at [`MAX_BYTES`].
+//! falls at the empty line behind them, for until then a fact can still come, or at [`MAX_BYTES`]. Where no byte will
+//! follow, a line that has come as far as the path is one as well, if its method is a usual one.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod fields;
@@ -33,7 +34,13 @@ impl Classifier for Http1 {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        let line = Line::read(&mut c)?;
+        let line = match Line::read(&mut c) {
+            Err(NeedMore(_)) if input.is_last() => {
+                facts.add("method", line::method_of_cut(input.bytes).ok_or(Reject)?);
+                return Ok(Match);
+            }
+            line => line?,
+        };
         let mut fields = Fields::default();
         if !line.is_simple && !fields.read(c.arrived(), facts) && input.bytes.len() < MAX_BYTES && !input.is_last() {
             return Err(NeedMore(input.bytes.len() + 1));
@@ -66,7 +73,8 @@ portsplit_plugin_sdk::export! {
         "upgrade": "each protocol of `Upgrade` in lower case: `websocket` for WebSocket, `h2c`; at most 4",
     },
     cannot_see: [
-        "a request line of more than 8 KiB, which is rejected, and fields after the first 8 KiB",
+        "the path in a request line that is cut or has more than 8 KiB, and fields after the first 8 KiB; such a line is \
+         rejected unless its method is a usual one and its target a path",
         "requests of HTTP/0.9 (no version, no fields) for more than 768 bytes, which are rejected",
         "whether `GET /key` alone is HTTP/0.9 or a command someone types for Redis",
         "a second request on the same connection, which can name another host",

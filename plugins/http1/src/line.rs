@@ -53,6 +53,15 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The methods of RFC 9110, section 9, with a target that is a path, and PATCH (RFC 5789).
+const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH"];
+
+/// The method of a line that is cut somewhere behind the `/` of its path. Nothing else begins like that; of other
+/// methods and targets that cannot be said.
+pub(crate) fn method_of_cut(bytes: &[u8]) -> Option<&'static [u8]> {
+    METHODS.into_iter().find(|method| bytes.strip_prefix(*method).is_some_and(|rest| rest.starts_with(b" /")))
+}
+
 /// Reads a target that begins with `/` and the version behind it, and says whether there is none. The target may have
 /// spaces: it must not, but such requests are common.
 fn path<'a>(c: &mut Cursor<'a>) -> Result<(&'a [u8], bool), Stop> {

@@ -120,6 +120,29 @@ fn what_matches_when_the_time_is_up_is_a_match_that_others_waited_for() {
 }
 
 #[test]
+fn what_is_left_out_by_name_is_listed_and_counts_in_the_second_figures_only() {
+    let a = letter("a1", &[], b'A');
+    let lines = [line("a1", 0, &["A1"], ""), line("a1", 1, &["x"], ""), line("noise", 2, &["A1"], "")];
+    let mut corpus = Corpus::parse(&lines.join("\n"), LABELS).unwrap();
+    let entry =
+        |flow: &str, label: &str| format!("[[except]]\nflow = '{flow}'\nlabel = '{label}'\nreason = 'no {flow}'\n");
+    let exceptions = [entry("1", "a1"), entry("2", "noise"), entry("2", "a1")].concat();
+    let exceptions = crate::harness::Exceptions::parse(&exceptions).unwrap();
+    let idle: Vec<_> = corpus.leave_out(&exceptions).into_iter().map(|entry| entry.label.as_str()).collect();
+    assert_eq!(idle, ["a1"]);
+    let found = measure(&[&a], &corpus, |_, _| {});
+    let (all, with_all) = (&found.overall, found.with_all.as_ref().unwrap());
+    assert_eq!((all.recall, all.precision, all.claimed, all.samples), (Some(1.0), Some(1.0), None, 1));
+    assert_eq!((with_all.recall, with_all.precision, with_all.claimed), (Some(0.5), Some(0.5), Some(1.0)));
+    assert!(found.missed.is_empty() && found.wrong.is_empty());
+    let named: Vec<_> = found.left_out_by_name.iter().map(|left| (left.label.as_str(), left.reason.as_str())).collect();
+    assert_eq!(named, [("a1", "no 1"), ("noise", "no 2")]);
+    // A second corpus behind the first does not move them.
+    let both = corpus.clone().and(corpus);
+    assert_eq!(both.left_out.keys().copied().collect::<Vec<_>>(), [1, 2, 4, 5]);
+}
+
+#[test]
 fn a_call_that_fails_is_reported_and_is_no_match() {
     let found = measured(&[&guest("unreachable")], &[line("a1", 0, &["A1"], "")]);
     assert!(!found.is_sound() && found.wrong.is_empty());

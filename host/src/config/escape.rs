@@ -37,7 +37,7 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, EscapeError> {
     Ok(bytes)
 }
 
-/// Writes bytes so that [`unescape`] gives them back: printable ASCII as it is, the rest escaped.
+/// Writes bytes so that `unescape` gives them back: printable ASCII as it is, the rest escaped.
 #[must_use]
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());

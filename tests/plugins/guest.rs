@@ -1,6 +1,7 @@
 //! Modules for the tests, assembled from WAT, and the program started with a cache of compiled plugins of its own.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -91,11 +92,26 @@ impl Modules {
     }
 }
 
-/// Starts the program with `config`; compiled plugins go to the tests' folder, not to the user's cache.
+/// Where the program keeps compiled plugins: the tests' folder, not the user's cache.
+const CACHE: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// Starts the program with `config`.
 #[track_caller]
 pub fn start(config: &str) -> Portsplit {
-    let cache = format!("XDG_CACHE_HOME={}", env!("CARGO_TARGET_TMPDIR"));
-    Portsplit::start_under(&["env", &cache], config)
+    Portsplit::start_under(&["env", &format!("XDG_CACHE_HOME={CACHE}")], config)
+}
+
+/// Compiles the plugins of `config`, so that [`start`] finds them compiled: Go's take longer than a start may on a machine
+/// that is busy.
+#[track_caller]
+pub fn compile(config: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("compile.toml");
+    std::fs::write(&file, config).expect("the configuration can be written");
+    let mut command = std::process::Command::new(crate::support::portsplit::program());
+    command.arg("check").arg("-c").arg(&file).env("XDG_CACHE_HOME", CACHE);
+    let output = crate::support::process::run(command, b"", Duration::from_secs(300), "check");
+    assert_eq!(output.code, Some(0), "{}", said(&output));
 }
 
 /// What the program says about a refused file, on both of its outputs.

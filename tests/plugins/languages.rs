@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::guest::{root, start};
+use super::guest::{compile, root, start};
 use crate::support::config::{LISTEN, service, to};
 use crate::support::{Backend, process, report, tools};
 
@@ -65,13 +65,15 @@ fn a_plugin_in_each_language_routes_by_its_fact() {
         let named = |name: &str, backend: &Backend| {
             to(backend, name, &format!("plugin = \"{language}\"\nwhere = {{ name = \"{name}\" }}"))
         };
-        let portsplit = start(&format!(
+        let config = format!(
             "{}{LISTEN}{}{}{}",
             modules.key(),
             named("alice", &alice),
             named("bob", &bob),
             service("fallback", "", &format!("connect = \"{}\"", rest.address())),
-        ));
+        );
+        compile(&config);
+        let portsplit = start(&config);
         let clients: [(&[u8], &str); 5] = [
             (b"KNK\x01\x05alice", "alice"),
             (b"KNK\x02\x00\x00\x00\x01\x03bobhello", "bob"),

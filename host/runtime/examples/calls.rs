@@ -1,10 +1,11 @@
 //! Prints what calls and loads cost on this machine, beside the goals: `cargo run --release -p portsplit-runtime
 //! --example calls [plugin.wasm…]`.
 //!
-//! Times are medians of many runs: on the clock, with the 99th percentile, and of the processor, which is what counts where
-//! others use the machine too. Modules made here read every byte they are shown. Files are
-//! those named, else the shipped plugins and the examples of all languages that `plugins/examples/build` has built; each
-//! is loaded cold and from the cache, and called. Memory is that of a process of its own that has ten plugins.
+//! Times are medians of many runs: on the clock, with the 99th percentile, and of the processor, which is what counts
+//! where others use the machine too. All calls are about 500 bytes. Modules made here read every byte they are shown.
+//! Files are those named, else the shipped plugins and the examples of all languages that `plugins/examples/build` has
+//! built: each is loaded cold and from the cache, and called with bytes that it rejects at once and, if its manifest has
+//! an example, with bytes that it matches. Memory is that of a process of its own that has ten plugins.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -24,6 +25,12 @@ const RESIDENT: &str = "--resident";
 
 const LANGUAGES: [&str; 6] = ["assemblyscript", "c", "go", "rust", "wat", "zig"];
 
+/// The checkout.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::canonicalize(here.join("../..")).unwrap_or_else(|_| here.to_owned())
+}
+
 fn main() -> Result<(), Error> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == RESIDENT) {
@@ -32,7 +39,7 @@ fn main() -> Result<(), Error> {
     println!("{} build", if cfg!(debug_assertions) { "dev" } else { "release" });
     let runtime = Runtime::new(RuntimeOptions::default())?;
     made_here(&runtime)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root();
     let shipped = shipped(&root)?;
     in_a_row("ten shipped plugins in a row, none of which matches", &runtime, &shipped)?;
     if arguments.is_empty() {
@@ -45,9 +52,11 @@ fn main() -> Result<(), Error> {
             }
         }
     }
+    println!("\n{:<52} {:>8} {:>9} {:>9} {:>9} {:>9}", "module", "bytes", "cold", "cached", "rejects", "matches");
     for path in &arguments {
         file(path)?;
     }
+    println!();
     memory(&shipped)
 }
 
@@ -106,8 +115,16 @@ fn once(plugin: &Plugin, input: &[u8]) {
     drop(std::hint::black_box(plugin.classify(input, Flags::NONE)));
 }
 
-/// Runs `f` often and prints the medians, the 99th percentile and the goal.
-fn measure(what: &str, goal: &str, times: usize, mut f: impl FnMut()) {
+/// How long something took, many times.
+struct Times {
+    median: Duration,
+    p99: Duration,
+    /// The median of the processor's time.
+    processor: Duration,
+}
+
+/// Runs `f` often.
+fn time(times: usize, mut f: impl FnMut()) -> Times {
     for _ in 0..times / 10 + 1 {
         f();
     }
@@ -124,8 +141,12 @@ fn measure(what: &str, goal: &str, times: usize, mut f: impl FnMut()) {
         samples.sort_unstable();
         samples.get(times * part / 100).copied().unwrap_or_default()
     };
-    let (median, p99, cpu) = (at(&mut clock, 50), at(&mut clock, 99), at(&mut processor, 50));
-    println!("{what:<52} {median:>9.1?}, p99 {p99:>8.1?}, processor {cpu:>8.1?} (goal {goal})");
+    Times { median: at(&mut clock, 50), p99: at(&mut clock, 99), processor: at(&mut processor, 50) }
+}
+
+fn measure(what: &str, goal: &str, times: usize, f: impl FnMut()) {
+    let Times { median, p99, processor } = time(times, f);
+    println!("{what:<52} {median:>9.1?}, p99 {p99:>8.1?}, processor {processor:>8.1?} (goal {goal})");
 }
 
 fn thread_cpu_time() -> Duration {
@@ -172,33 +193,30 @@ impl Drop for Scratch {
     }
 }
 
-/// What one file costs to load and to call.
+/// Prints what one file costs to load and to call, on one line.
 fn file(path: &str) -> Result<(), Error> {
     let wasm = std::fs::read(path)?;
     let scratch = Scratch::new("file");
-    let fresh = || Runtime::new(RuntimeOptions { cache_dir: Some(scratch.0.clone()), ..Default::default() });
-    println!("{}: {} bytes", std::fs::canonicalize(path)?.display(), wasm.len());
-    let runtime = fresh()?;
-    let cold = runtime.load(&wasm, &PluginOptions::default())?;
-    let (prepare, compile) = (cold.info().prepare_time, cold.info().compile_time);
-    println!("  cold load: {:.1?} (prepare {prepare:.1?}, compile {compile:.1?})", cold.info().load_time);
-    let runtime = fresh()?;
-    let plugin = runtime.load(&wasm, &PluginOptions::default())?;
-    println!("  cached load: {:.1?} (from the cache: {})", plugin.info().load_time, plugin.info().from_cache);
-    let mut rejected = vec![b'\t'; BYTES];
+    let load = || -> Result<Plugin, Error> {
+        let runtime = Runtime::new(RuntimeOptions { cache_dir: Some(scratch.0.clone()), ..Default::default() })?;
+        Ok(runtime.load(&wasm, &PluginOptions::default())?)
+    };
+    let cold = load()?.info().load_time;
+    let plugin = load()?;
+    let cached = if plugin.info().from_cache { plugin.info().load_time } else { Duration::ZERO };
+    let call = |input: &[u8]| format!("{:.1?}", time(5_000, || once(&plugin, input)).median);
     let matched = plugin.manifest().and_then(|manifest| manifest.examples.iter().find_map(matching));
-    let more = matched.map(|mut bytes| {
-        bytes.resize(bytes.len().max(BYTES), 0);
-        bytes
-    });
-    rejected.truncate(BYTES);
-    for (what, input) in [("that it rejects", Some(rejected)), ("that begin with what it matches", more)] {
-        let Some(input) = input else { continue };
-        let (result, stats) = plugin.classify_measured(&input, Flags::NONE);
-        let verdict = result.map_or_else(|error| error.to_string(), |outcome| outcome.verdict.to_string());
-        println!("  {verdict}: {} fuel, {} KiB", stats.fuel, stats.memory_bytes >> 10);
-        measure(&format!("  {} bytes {what}", input.len()), "10 µs", 5_000, || once(&plugin, &input));
-    }
+    let matches = matched.map_or_else(
+        || "-".to_owned(),
+        |mut bytes| {
+            bytes.resize(bytes.len().max(BYTES), 0);
+            call(&bytes)
+        },
+    );
+    let rejects = call(&[b'\t'; BYTES]);
+    let name = Path::new(path).strip_prefix(root()).unwrap_or(Path::new(path)).display().to_string();
+    let size = wasm.len();
+    println!("{name:<52} {size:>8} {cold:>9.1?} {cached:>9.1?} {rejects:>9} {matches:>9}");
     Ok(())
 }
 

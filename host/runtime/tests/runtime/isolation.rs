@@ -85,6 +85,26 @@ fn a_plugin_that_tries_to_remember_finds_nothing() {
 }
 
 #[test]
+fn neither_does_one_whose_memory_is_too_large_to_be_cleared() {
+    let large = canary("", true, "")
+        .replace("(memory (export \"memory\") 2)", "(memory (export \"memory\") 20)")
+        .replace("(memory.size) (i32.const 2)", "(memory.size) (i32.const 20)");
+    assert_forgets(&patient(&large), 10_000);
+    // Past what is kept, and with an image of what was there at the start.
+    let whole = large
+        .replace("(memory.grow (i32.const 14))", "(memory.grow (i32.const 44))")
+        .replace("(i32.const 1048576)", "(i32.const 4194304)");
+    let start = r#"(func (export "_initialize") (i32.store (i32.const 512) (i32.const 1)))"#;
+    let whole = whole.replace("(func $leak", &format!("{start} (func $leak"));
+    let options = PluginOptions {
+        fuel: 2_000_000,
+        deadline: Some(std::time::Duration::from_secs(5)),
+        ..PluginOptions::default()
+    };
+    assert_forgets(&load_with(&whole, &options).unwrap(), 400);
+}
+
+#[test]
 fn neither_does_one_that_starts_from_a_snapshot() {
     let more = r#"(func (export "_initialize") (i32.store (i32.const 512) (i32.const 1)))"#;
     let plugin = patient(&canary("", false, more));

@@ -41,7 +41,10 @@ impl Configured {
         let text = text.to_string_lossy();
         serde_json::from_str(&text).map_err(|error| {
             let shown = printable(&text);
-            Failure::Usage(format!("`--config {shown}` is not JSON: {error}; write it like '{{\"version\": 2}}'"))
+            Failure::Usage(format!(
+                "`--config {shown}` is not JSON: {error}\n  help: with this verb it is the plugin's own configuration, \
+                 such as '{{\"version\": 2}}'"
+            ))
         })
     }
 }

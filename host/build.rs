@@ -1,5 +1,5 @@
-//! Lists what the program carries: the shipped plugins, `plugins/dist/*.wasm`, and the templates of `plugin new`, the
-//! folders of `plugins/examples`.
+//! Lists what the program carries: the shipped plugins, `plugins/dist/*.wasm`, the templates of `plugin new`, the
+//! folders of `plugins/examples`, and the SDK that a plugin in Rust needs, `plugin-sdk`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,18 @@ use std::{env, fs, io};
 /// checkout.
 const NOT_TEMPLATE: [&str; 3] = ["target", "node_modules", "Cargo.lock"];
 
+/// What of the SDK's sources is for tests of plugins and needs other crates.
+const NOT_SDK: [&str; 2] = ["harness", "harness.rs"];
+
 fn main() -> io::Result<()> {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     let out = Path::new(&out);
     fs::write(out.join("shipped.rs"), shipped(&plugins.join("dist"))?)?;
-    fs::write(out.join("templates.rs"), templates(&plugins.join("examples"))?)
+    fs::write(out.join("templates.rs"), templates(&plugins.join("examples"))?)?;
+    let sdk = fs::canonicalize(plugins.join("../plugin-sdk/src"))?;
+    println!("cargo::rerun-if-changed={}", sdk.display());
+    fs::write(out.join("sdk.rs"), format!("&[\n{}]\n", texts(&sdk, &NOT_SDK)?))
 }
 
 fn shipped(folder: &Path) -> io::Result<String> {
@@ -38,26 +44,31 @@ fn templates(folder: &Path) -> io::Result<String> {
     for language in entries(folder)?.into_iter().filter(|path| path.join("plugin.toml").is_file()) {
         let language = fs::canonicalize(language)?;
         let name = language.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let _ = writeln!(list, "    ({name:?}, &[");
-        let mut folders = vec![language.clone()];
-        while let Some(folder) = folders.pop() {
-            for path in entries(&folder)? {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if NOT_TEMPLATE.contains(&name.as_str()) {
-                    continue;
-                }
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                println!("cargo::rerun-if-changed={}", path.display());
-                let relative = path.strip_prefix(&language).unwrap_or(&path).to_string_lossy().into_owned();
-                let _ = writeln!(list, "        ({relative:?}, include_str!({path:?})),");
-            }
-        }
-        list.push_str("    ]),\n");
+        let _ = writeln!(list, "    ({name:?}, &[\n{}    ]),", texts(&language, &NOT_TEMPLATE)?);
     }
     list.push_str("]\n");
+    Ok(list)
+}
+
+/// A line for each file below `folder` that has none of the names in `without`: its path and its text.
+fn texts(folder: &Path, without: &[&str]) -> io::Result<String> {
+    let mut list = String::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(inner) = folders.pop() {
+        for path in entries(&inner)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if without.contains(&name.as_str()) {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            println!("cargo::rerun-if-changed={}", path.display());
+            let relative = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            let _ = writeln!(list, "        ({relative:?}, include_str!({path:?})),");
+        }
+    }
     Ok(list)
 }
 

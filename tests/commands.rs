@@ -342,3 +342,38 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_file_where_a_command_belongs_is_told_how_to_be_named() {
+    let folder = Folder::new(SERVICES);
+    let path = folder.0.path().join("x.toml").display().to_string();
+    let named = format!("--config {path}");
+    for (args, hint) in [
+        (&[path.as_str()][..], named.as_str()),
+        (&["check", &path], &named),
+        (&["explain", "--text", "x", &path], &named),
+        (&["-F", &path], "--config FILE"),
+    ] {
+        let ran = portsplit(args, b"");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ran.stderr.contains(hint), "{args:?}: {}", ran.stderr);
+    }
+    // What is neither a file nor a command is only said to be unknown.
+    assert!(!portsplit(&["no-such-file"], b"").stderr.contains("--config no"));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let folder = Folder::new(SERVICES);
+    let path = folder.0.path().join("x.toml").display().to_string();
+    for args in
+        [&["--help"][..], &["--version"], &["man"], &["-c", &path, "check"], &["-c", &path, "explain", "--text", "x"]]
+    {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portsplit"));
+        let output = command.args(args).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("cannot write to standard output"), "{args:?}: {said}");
+    }
+}

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portsplit::config::{Action, Address, Config, ConfigErrors, Problem, Target, render_all};
+use portsplit::config::{Action, Address, Config, ConfigErrors, Problem, Splice, Target, render_all};
 use proptest::prelude::*;
 
 fn root() -> PathBuf {
@@ -126,6 +126,7 @@ fn the_full_configuration_means_what_it_says() {
     assert_eq!(config.connect_timeout, Duration::from_secs(2));
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(1800)));
     assert_eq!(config.half_close_timeout, Some(Duration::from_secs(120)));
+    assert_eq!(config.splice, Splice::Never);
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
     assert_eq!(config.workers, 2);
     assert_eq!(config.pid_file, Some(root().join("config/portsplit.pid")));
@@ -159,6 +160,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(3600)));
     assert_eq!(config.half_close_timeout, Some(Duration::from_secs(60)));
+    assert_eq!(config.splice, Splice::Auto);
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.workers, std::thread::available_parallelism().unwrap().get());
     assert_eq!((config.pid_file, config.identity.user, config.identity.group), (None, None, None));
@@ -227,7 +229,7 @@ fn every_key_of_the_full_configuration_is_refused_on_its_line_when_mistyped() {
     let text = fs::read_to_string(root().join("config/full.toml")).unwrap();
     let keys = keys_of(&text);
     let names: std::collections::BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
-    assert_eq!(names.len(), 40, "{names:?}");
+    assert_eq!(names.len(), 41, "{names:?}");
     let (mut tried, mut failures) = (0, String::new());
     for key in &keys {
         for wrong in mistyped(&key.name) {

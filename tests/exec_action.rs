@@ -304,6 +304,44 @@ fn a_background_job_that_holds_the_output_does_not_hold_the_connection() {
 }
 
 #[test]
+fn a_background_job_that_goes_on_writing_does_not_hold_the_connection() {
+    let portsplit = run(&shell("trap '' HUP; echo done; while :; do echo more; sleep 0.01; done &"));
+    let baseline = portsplit.process().fds();
+    let started = Instant::now();
+    let client = portsplit.client_sending(">");
+    assert!(client.receive_to_end().starts_with(b"done\n"));
+    assert!(started.elapsed() < Duration::from_secs(9), "the job held the connection for {:?}", started.elapsed());
+    portsplit.assert_back_to(baseline);
+}
+
+#[test]
+fn a_client_that_reads_late_gets_all_output_of_a_program_that_has_ended() {
+    // From what fits into the sockets to what makes the program wait: for some of these a part is left in the pipe and
+    // in the relay when the program ends.
+    let lens: Vec<usize> = (100_000..=400_000).step_by(20_000).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let services = lens.iter().map(|len| {
+        service(
+            &len.to_string(),
+            &format!("prefix = '{len}>'"),
+            &format!("exec = [\"head\", \"-c\", \"{len}\", \"/dev/zero\"]"),
+        )
+    });
+    let listen = format!("listen = [\"unix:{}/s\"]\n", dir.path().display());
+    let portsplit = Portsplit::start(&format!("{listen}{}", services.collect::<String>()));
+    let clients: Vec<Socket> = lens.iter().map(|len| portsplit.client_sending(format!("{len}>"))).collect();
+    eventually("some programs have ended and others wait", || {
+        (1..lens.len()).contains(&portsplit.process().children().len())
+    });
+    // Longer than the output of a program may be held open by others.
+    std::thread::sleep(Duration::from_millis(5_500));
+    for (client, len) in clients.iter().zip(lens) {
+        let (got, end) = client.drain();
+        assert_eq!((got.len(), end), (len, crate::support::client::End::Eof));
+    }
+}
+
+#[test]
 fn bytes_pass_through_a_pty_with_the_terminals_own_line_ends() {
     let portsplit = run("[\"cat\"]\npty = true");
     let client = portsplit.client_sending(">one\ntwo\n");

@@ -78,9 +78,16 @@ fn drain_timeout_cuts_what_does_not_end() {
     assert_eq!(client.receive(1), b">");
     let started = Instant::now();
     portsplit.signal(Signal::TERM);
+    let peer = client.local();
     client.drain();
     assert_took("the cut", started.elapsed(), 650, 2500);
     portsplit.wait_within(Duration::from_secs(5));
+    let line = portsplit.connection_of(&peer);
+    assert_eq!((line.number("bytes_in"), line.number("bytes_out")), (1, 1), "{}", line.text());
+    assert_eq!(line.field("end"), "cut-off");
+    portsplit.wait_for_line("the counts", |line| line.message() == "stopped");
+    let lines = portsplit.log().lines();
+    assert_eq!(lines.last().map(|line| line.message()), Some("stopped"), "the counts come last");
 }
 
 #[test]
@@ -268,4 +275,57 @@ fn a_drain_timeout_of_zero_cuts_at_once() {
     portsplit.signal(Signal::TERM);
     assert_eq!(portsplit.wait_within(Duration::from_secs(5)).code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+}
+
+#[test]
+fn signals_are_heard_although_they_were_blocked_at_the_start() {
+    let backend = Backend::tag("web");
+    let config = all_to(&backend);
+    let portsplit = Portsplit::start_under(&["env", "--block-signal=HUP,INT,TERM"], &config);
+    assert_eq!(portsplit.reload(&config).message(), "reloaded");
+    portsplit.stop();
+}
+
+#[test]
+fn a_user_that_cannot_read_the_configuration_is_warned_about() {
+    if !tools::are_root() {
+        return;
+    }
+    let backend = Backend::tag("web");
+    // Makes the file one that only its owner can read, and becomes the program.
+    let guarded = ["sh", "-c", r#"chmod 600 "$2" && exec "$0" "$@""#];
+    for (user, warned) in [("nobody", true), ("root", false)] {
+        let portsplit = Portsplit::start_under(&guarded, &all_to_with(&format!("user = \"{user}\""), &backend));
+        let lines = portsplit.log().count(|line| line.message().contains("cannot read the configuration"));
+        assert_eq!(lines, usize::from(warned), "{}", portsplit.log().text());
+    }
+}
+
+#[test]
+fn whoever_is_started_as_the_user_of_the_file_needs_no_right_to_become_it() {
+    use std::os::unix::fs::PermissionsExt;
+    if !tools::are_root() || !tools::have(&["setpriv"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, file) = (dir.path().join("portsplit"), dir.path().join("x.toml"));
+    std::fs::copy(crate::support::portsplit::program(), &program).unwrap();
+    let nobody = tools::run("id", &["-u", "nobody"]).text();
+    let group = tools::run("id", &["-g", "nobody"]).text();
+    let port = crate::support::portsplit::free_port();
+    for (user, starts) in [("nobody", true), ("daemon", false)] {
+        let close = crate::support::config::service("x", "prefix = 'x'", "close = true");
+        std::fs::write(&file, format!("user = \"{user}\"\nlisten = [\"127.0.0.1:{port}\"]\n{close}")).unwrap();
+        let mut command = tools::quiet("setpriv");
+        command.args([&format!("--reuid={}", nobody.trim()), &format!("--regid={}", group.trim()), "--clear-groups"]);
+        let mut child = command.arg(&program).arg("-c").arg(&file).spawn().unwrap();
+        if starts {
+            let address = format!("127.0.0.1:{port}");
+            eventually("it listens", || Socket::try_connect(&address).is_ok());
+            crate::support::process::signal(child.id(), Signal::TERM);
+        }
+        let ended = crate::support::process::wait_within(&mut child, crate::support::PATIENCE);
+        assert_eq!(ended.and_then(|status| status.code()), Some(i32::from(!starts)), "as {user}");
+    }
 }

@@ -236,3 +236,15 @@ fn upstreams_that_find_no_descriptor_leave_nothing_behind() {
         drop(echoed(portsplit.client()));
     }
 }
+
+#[test]
+fn a_limit_that_the_open_files_do_not_allow_is_warned_about() {
+    let backend = Backend::echo();
+    for (max_connections, warned) in [(1000, false), (1001, true)] {
+        let config = all_to_with(&format!("max_connections = {max_connections}"), &backend);
+        let portsplit = Portsplit::start_under(&["prlimit", "--nofile=256:2000"], &config);
+        let lines =
+            portsplit.log().count(|line| line.message().contains("open files") && line.field("level") == "WARN");
+        assert_eq!(lines > 0, warned, "{}", portsplit.log().text());
+    }
+}

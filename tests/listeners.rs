@@ -232,3 +232,15 @@ fn a_relative_unix_path_starts_at_the_configurations_folder() {
     portsplit.stop();
     assert!(!path.exists());
 }
+
+#[test]
+fn a_socket_of_another_kind_is_refused_while_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("listen.sock");
+    let _live = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let listen = format!("listen = [\"unix:{}\"]\n", path.display());
+    let output = run_config(&format!("{listen}{}", service("x", "prefix = 'x'", "close = true")));
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(output.stderr.contains("a socket of another kind"), "{}", output.stderr);
+    assert!(is_socket(&path));
+}

@@ -212,3 +212,25 @@ fn the_last_line_counts_what_was_let_in_refused_and_not_connected() {
     let counts = ["accepted", "refused", "upstream_failures"].map(|key| line.number(key));
     assert_eq!(counts, [7, 5, 4], "{}", line.text());
 }
+
+#[test]
+fn a_path_with_control_characters_is_logged_on_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = format!("{}/a\\nb\\u001b[31mc", dir.path().display());
+    for format in ["text", "json"] {
+        let listen = format!("listen = [\"unix:{path}\", \"127.0.0.1:0\"]\n");
+        let missing = service("a", "prefix = 'a'", &format!("connect = \"unix:{path}.missing\""));
+        let portsplit = Portsplit::start_logging(format, "info", &format!("{listen}{missing}"));
+        let client = crate::support::Socket::connect(&format!("unix:{}/a\nb\u{1b}[31mc", dir.path().display()));
+        client.send("a");
+        client.answer();
+        eventually("the connection is logged", || {
+            portsplit.log().count(|line| line.text().contains("upstream-failed")) > 0
+        });
+        for line in portsplit.log().lines() {
+            assert!(is_clean(&line.raw), "{format}: {:?}", line.text());
+            assert!(line.text().starts_with(['2', '{']), "{format}: a line without its time: {:?}", line.text());
+        }
+        portsplit.stop();
+    }
+}

@@ -25,3 +25,4 @@ mod reset;
 mod shipped;
 mod silent;
 mod soak;
+mod splice;

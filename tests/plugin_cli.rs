@@ -13,9 +13,11 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The verbs that have more to be tested than fits here.
+/// What has more to be tested than fits here; [`Folder`] and [`MANIFEST`] are shared.
 mod plugin_cli {
     mod bench;
+    mod building;
+    mod guide;
     mod matrix;
     mod page;
 }
@@ -202,7 +204,12 @@ fn run_traces_the_calls_the_server_would_make() {
 fn run_fails_when_the_call_fails_or_the_plugin_contradicts_itself() {
     let folder = Folder::new();
     folder.write("trap.wasm", module("", "unreachable"));
-    folder.plugin(&["run", "trap.wasm", "--text", "x"]).exits_with(1).says(&["trapped", "help:"]);
+    let ran = folder.plugin(&["run", "trap.wasm", "--text", "x"]).exits_with(1).says(&["trapped", "help:"]);
+    assert!(
+        ran.stderr.contains("\n    0: ") && !ran.stderr.contains("\\n"),
+        "the call stack is a list: {}",
+        ran.stderr
+    );
     // A match at an even length, a reject at an odd one: byte by byte it is decided at 0.
     let parity = "(select (i64.const 0) (i64.const 0x1_0000_0000) (i32.and (local.get $len) (i32.const 1)))";
     folder.write("parity.wasm", module("", parity));
@@ -251,6 +258,21 @@ fn check_says_why_a_module_cannot_be_used_and_what_to_do() {
 }
 
 #[test]
+fn check_notices_a_buffer_that_is_smaller_than_what_may_come() {
+    let folder = Folder::new();
+    let text = r#"(module (memory (export "memory") 1) (func (export "portsplit_abi_1"))
+        (func (export "portsplit_buffer") (param i32) (result i32)
+            (select (i32.const 64) (i32.const 0) (i32.le_u (local.get 0) (i32.const 100))))
+        (func (export "portsplit_classify") (param i32 i32) (result i64) (i64.const 0)))"#;
+    folder.write("small.wasm", wat::parse_str(text).unwrap());
+    let ran = folder.plugin(&["check", "small.wasm"]).exits_with(1);
+    ran.says(&["called with 16384 bytes", "refused 16384 bytes", "`max_bytes`"]);
+    folder.write("plugin.toml", format!("max_bytes = 100\n{MANIFEST}"));
+    folder.plugin(&["pack", "small.wasm", "-m", "plugin.toml", "-o", "packed.wasm"]).exits_with(0);
+    folder.plugin(&["check", "packed.wasm"]).exits_with(0);
+}
+
+#[test]
 fn inspect_shows_the_manifest_and_the_lines_to_paste() {
     let folder = Folder::new();
     folder.plugin(&["inspect", "tls"]).exits_with(0).says(&["sni", "alpn", "imports", "sha256", "examples", "1 page"]);
@@ -285,7 +307,7 @@ fn is_accepted(folder: &Folder, block: &str) {
 #[test]
 fn list_shows_the_shipped_plugins_and_those_of_a_file() {
     let folder = Folder::new();
-    folder.plugin(&["list"]).exits_with(0).says(&["plugin  version", "ssh", "tls", "sni alpn", "KiB"]);
+    folder.plugin(&["list"]).exits_with(0).says(&["plugin", "version", "ssh", "tls", "sni alpn", "KiB"]);
     let config =
         "listen = [\"127.0.0.1:0\"]\n[[service]]\nname = \"a\"\nplugin = \"ssh\"\nconnect = \"127.0.0.1:22\"\n";
     folder.write("x.toml", config);
@@ -312,8 +334,13 @@ fn pack_adds_a_manifest_and_refuses_what_check_rejects() {
         std::fs::read(folder.path().join("again.wasm")).unwrap()
     );
 
+    folder.write("plugin.toml", format!("descripton = \"a slip\"\n{MANIFEST}"));
+    let ran = pack("in.wasm", "slip.wasm").exits_with(0);
+    assert_eq!(ran.stderr, "warning: slip.wasm: its manifest has the unknown key `descripton`\n");
+    folder.write("plugin.toml", MANIFEST);
+
     folder.write("empty.wasm", wat::parse_str("(module)").unwrap());
-    pack("empty.wasm", "no.wasm").exits_with(1).says(&["missing export"]);
+    pack("empty.wasm", "no.wasm").exits_with(1).says(&["empty.wasm: missing export"]);
     folder.write("plugin.toml", "name = \"BAD\"\nversion = \"1\"\n");
     pack("in.wasm", "no.wasm").exits_with(1).says(&["`name`", "BAD"]);
     folder.write("plugin.toml", "name = ");
@@ -336,113 +363,6 @@ fn bench_measures_loading_calls_and_feeding_byte_by_byte() {
     assert!(json["drip"]["fuel"].as_u64().unwrap() >= json["lengths"][6]["fuel"].as_u64().unwrap(), "{json}");
     folder.write("trap.wasm", module("", "unreachable"));
     folder.plugin(&["bench", "trap.wasm", "--calls", "1"]).exits_with(1).says(&["trapped", "help:"]);
-}
-
-#[test]
-fn a_new_plugin_in_wat_builds_and_passes_its_tests_at_once() {
-    let folder = Folder::new();
-    folder.plugin(&["new", "my-protocol", "--lang", "wat"]).exits_with(0).says(&["plugin build my-protocol"]);
-    folder.plugin(&["test", "my-protocol"]).exits_with(1).says(&["not built yet"]);
-    builds_and_passes(&folder, "my-protocol");
-    // The module alone finds the same cases.
-    let ran = folder.plugin(&["test", "my-protocol/target/my-protocol.wasm", "--inputs", "500"]).exits_with(0);
-    ran.says(&["my-protocol/cases.toml", "all passed"]);
-    folder.plugin(&["new", "my-protocol", "--lang", "wat"]).exits_with(1).says(&["exists already"]);
-
-    // A case that expects the wrong answer fails with its bytes.
-    let cases = folder.path().join("my-protocol/cases.toml");
-    let broken =
-        std::fs::read_to_string(&cases).unwrap() + "\n[[case]]\nname = \"wrong\"\ntext = 'GET'\nexpect = \"match\"\n";
-    std::fs::write(&cases, broken).unwrap();
-    folder.plugin(&["test", "my-protocol"]).exits_with(1).says(&["wrong", "1 FAILED", "47 45 54"]);
-    let json = folder.plugin(&["test", "my-protocol", "--filter", "wrong", "--json"]).exits_with(1).json();
-    let cases = json["plugins"][0]["cases"].as_array().unwrap();
-    assert_eq!((cases.len(), &cases[0]["hex"], &json["ok"]), (1, &Value::from("474554"), &Value::from(false)));
-    folder.plugin(&["test", "my-protocol", "--filter", "no such thing"]).exits_with(1).says(&["no such thing"]);
-
-    folder.write("my-protocol/plugin.wat", "(module (func");
-    folder.plugin(&["build", "my-protocol"]).exits_with(1).says(&["plugin.wat", "cannot assemble"]);
-    folder.plugin(&["build", "cache"]).exits_with(1).says(&["plugin new"]);
-}
-
-/// Builds and tests a new plugin, and runs it on a client that it knows.
-#[track_caller]
-fn builds_and_passes(folder: &Folder, name: &str) {
-    let wasm = format!("{name}/target/{name}.wasm");
-    folder.plugin(&["build", name]).exits_with(0).says(&[&wasm, "0.1.0"]);
-    let ran =
-        folder.plugin(&["test", name, "--inputs", "2000"]).exits_with(0).says(&["all passed", "segmentation", "kept"]);
-    assert!(!ran.stdout.contains("broken"), "{}", ran.stdout);
-    let ran = folder.plugin_with_input(&["run", &wasm], b"KNK\x01\x05alice").exits_with(0);
-    ran.says(&[name, "match, known at 10 bytes", "name=alice"]);
-}
-
-#[test]
-fn a_missing_compiler_is_one_line_that_says_what_to_install() {
-    let folder = Folder::new();
-    let build = "[build]\ncommand = [\"no-such-compiler\"]\noutput = \"o.wasm\"\ninstall = \"install it from there\"\n";
-    folder.write("p/plugin.toml", format!("{MANIFEST}\n{build}"));
-    let ran = folder.plugin(&["build", "p"]).exits_with(1);
-    assert_eq!(ran.stderr, "portsplit: `no-such-compiler` is not installed; install it from there\n");
-    let build = "[build]\ncommand = [\"sh\", \"-c\", \"echo the compiler speaks; exit 3\"]\noutput = \"o.wasm\"\n";
-    folder.write("p/plugin.toml", format!("{MANIFEST}\n{build}"));
-    let ran = folder.plugin(&["build", "p"]).exits_with(1).says(&["the compiler speaks\n", "exit status: 3"]);
-    assert!(ran.stdout.is_empty(), "what the compiler prints is not this command's result");
-}
-
-#[test]
-fn a_new_plugin_in_c_builds_and_passes_its_tests_at_once() {
-    new_builds_and_passes("c", &["clang", "wasm-ld"], &[]);
-}
-
-#[test]
-fn a_new_plugin_in_zig_builds_and_passes_its_tests_at_once() {
-    new_builds_and_passes("zig", &["zig"], &[]);
-}
-
-#[test]
-fn a_new_plugin_in_go_builds_and_passes_its_tests_at_once() {
-    new_builds_and_passes("go", &["go"], &[]);
-}
-
-#[test]
-fn a_new_plugin_in_assemblyscript_builds_and_passes_its_tests_at_once() {
-    new_builds_and_passes("assemblyscript", &["asc", "node"], &[]);
-}
-
-#[test]
-fn a_new_plugin_in_rust_builds_and_passes_its_tests_at_once() {
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    let target = ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"];
-    let output = Command::new(rustc).args(target).output().unwrap();
-    let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let found = std::fs::read_dir(libraries).into_iter().flatten().flatten();
-    if !found.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")) {
-        return skip("rust", "Rust has no target wasm32-unknown-unknown");
-    }
-    let sdk = root().join("plugin-sdk");
-    new_builds_and_passes("rust", &["cargo"], &["--sdk-path", sdk.to_str().unwrap()]);
-}
-
-#[track_caller]
-fn new_builds_and_passes(language: &str, programs: &[&str], args: &[&str]) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if let Some(missing) = programs.iter().find(|program| !is_there(program)) {
-        return skip(language, &format!("{missing} is not installed (plugins/examples/install installs it)"));
-    }
-    let folder = Folder::new();
-    let name = format!("in-{language}");
-    folder.plugin(&[&["new", &name, "--lang", language], args].concat()).exits_with(0);
-    builds_and_passes(&folder, &name);
-}
-
-/// Says that a language is skipped, and fails where it must not be.
-#[track_caller]
-fn skip(language: &str, reason: &str) {
-    assert_ne!(std::env::var("PORTSPLIT_TOOLCHAINS").as_deref(), Ok("1"), "{language} would be skipped: {reason}");
-    // Past the test runner, which keeps what passing tests print.
-    let _ = std::io::stderr().write_all(format!("skipped: a new plugin in {language}: {reason}\n").as_bytes());
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod plugins {
     mod canary;
     mod detectors;
     mod failing;
+    mod first_byte;
     mod hostile;
     mod languages;
     mod real_clients;

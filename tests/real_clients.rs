@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::support::portsplit::free_port;
 use crate::support::servers::{NGINX_TOOLS, Nginx, SSH_TOOLS, Sshd};
-use crate::support::{Backend, Portsplit, report, rng::Rng, tools};
+use crate::support::{Backend, Portsplit, Socket, report, rng::Rng, tools};
 
 const HOSTS: [&str; 2] = ["127.0.0.1", "[::1]"];
 
@@ -33,6 +33,7 @@ impl Everything {
         let portsplit = Portsplit::start(&format!(
             r#"
             listen = ["127.0.0.1:{port}", "[::1]:{port}", "unix:{socket}"]
+            timeout = "4s"
             [[service]]
             name = "ssh"
             prefix = 'SSH-'
@@ -46,8 +47,24 @@ impl Everything {
             prefix = ['\x16\x03\x00', '\x16\x03\x01', '\x16\x03\x02', '\x16\x03\x03']
             connect = "{tls}"
             [[service]]
+            name = "count"
+            prefix = 'COUNT'
+            exec = ["wc", "-c"]
+            [[service]]
+            name = "terminal"
+            prefix = 'TTY'
+            exec = ["tty"]
+            pty = true
+            [[service]]
+            name = "peer"
+            prefix = 'WHO'
+            exec = ["sh", "-c", "echo $PORTSPLIT_PEER at $PORTSPLIT_LOCAL"]
+            [[service]]
             name = "fallback"
             connect = "{fallback}"
+            [[service]]
+            name = "timeout"
+            exec = ["cat"]
             "#,
             socket = socket.display(),
             ssh = sshd.address(),
@@ -152,6 +169,38 @@ fn ssh_http_and_tls_share_one_port_of_both_families_at_once() {
         });
     }
     assert_eq!(all.fallback.accepted(), 0, "nothing reached the fallback");
+}
+
+#[test]
+fn programs_fallback_and_timeout_are_behind_the_same_port_of_both_families() {
+    let Some(all) = Everything::start() else {
+        return;
+    };
+    let all = &all;
+    std::thread::scope(|scope| {
+        for host in HOSTS {
+            scope.spawn(move || {
+                let address = format!("{host}:{}", all.port());
+                let silent = Socket::connect(&address);
+                silent.send("C");
+                let answer = |sent: &str| {
+                    let client = Socket::connect(&address);
+                    client.send(sent);
+                    client.finish();
+                    (client.answer().trim().to_owned(), client.local())
+                };
+                assert_eq!(answer(&format!("COUNT{}", "x".repeat(99_995))).0, "100000");
+                let terminal = answer("TTY").0;
+                assert!(terminal.starts_with("/dev/pts/"), "tty said {terminal:?}");
+                let (who, peer) = answer("WHO");
+                assert_eq!(who, format!("{peer} at {address}"));
+                assert_eq!(answer("what is this?").0, "fallback\nwhat is this?");
+                let started = std::time::Instant::now();
+                assert_eq!(silent.receive(1), b"C", "the timeout service gets what was sent so far");
+                assert!(started.elapsed() < Duration::from_secs(8), "after {:?}", started.elapsed());
+            });
+        }
+    });
 }
 
 #[test]

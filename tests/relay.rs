@@ -1,186 +1,39 @@
 //! The relay on real sockets: random half-close and pause schedules, backpressure, and the two time limits.
 
-use std::collections::HashMap;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{discard, pattern};
 use crate::support::config::{all_to, all_to_with, service};
 use crate::support::rng::Rng;
+use crate::support::schedule::{Tally, play, player};
 use crate::support::{Backend, Portsplit, Socket, assert_took, eventually, report};
-
-/// What one side of a connection does: it writes while it reads, each at its own pace.
-#[derive(Clone)]
-struct Side {
-    rng: Rng,
-    bytes: Vec<u8>,
-    /// Whether this side waits for the other's end before it sends anything.
-    answers_last: bool,
-    /// Whether this side reads with pauses.
-    reads_slowly: bool,
-}
-
-/// Both sides of one random connection, known to both from the connection's number.
-struct Schedule {
-    client: Side,
-    server: Side,
-}
-
-const HEADER: usize = 9;
-
-impl Schedule {
-    /// Schedule number `id` of the run that began with `seed`.
-    fn new(seed: u64, id: u32) -> Schedule {
-        let mut rng = Rng::new(seed ^ (u64::from(id) << 32));
-        let mut side = || {
-            let len = match rng.below(10) {
-                0 => 0,
-                1 | 2 => rng.below(3),
-                3..=6 => rng.below(20_000),
-                7 | 8 => rng.below(200_000),
-                _ => rng.below(1_048_577),
-            };
-            let mut own = Rng::new(rng.word());
-            Side { bytes: own.bytes(len), answers_last: rng.one_in(4), reads_slowly: rng.one_in(4), rng: own }
-        };
-        let (mut client, server) = (side(), side());
-        client.bytes.splice(0..0, format!(">{id:08x}").into_bytes());
-        client.answers_last = false;
-        Schedule { client, server }
-    }
-}
-
-impl Side {
-    /// Plays this side on `socket`: sends its bytes and its end, and returns what came until the other's end.
-    fn play(mut self, socket: &Socket, already: Vec<u8>) -> Result<Vec<u8>, String> {
-        let mut reading = self.rng.clone();
-        std::thread::scope(|scope| {
-            if self.answers_last {
-                let got = read_all(socket, already, self.reads_slowly, &mut reading)?;
-                self.write_all(socket)?;
-                return Ok(got);
-            }
-            let slowly = self.reads_slowly;
-            let reader = scope.spawn(move || read_all(socket, already, slowly, &mut reading));
-            let sent = self.write_all(socket);
-            let got = reader.join().map_err(|_| "the reader panicked".to_owned())?;
-            sent.and(got)
-        })
-    }
-
-    fn write_all(&mut self, socket: &Socket) -> Result<(), String> {
-        let mut rest = &self.bytes[..];
-        while !rest.is_empty() {
-            let most = 1 << self.rng.below(18);
-            let len = (1 + self.rng.below(most)).min(rest.len());
-            let (slice, after) = rest.split_at(len);
-            (&mut &*socket).write_all(slice).map_err(|error| format!("cannot send: {error}"))?;
-            rest = after;
-            if self.rng.one_in(8) {
-                std::thread::sleep(Duration::from_millis(self.rng.below(4) as u64));
-            }
-        }
-        socket.finish();
-        Ok(())
-    }
-}
-
-fn read_all(socket: &Socket, already: Vec<u8>, slowly: bool, rng: &mut Rng) -> Result<Vec<u8>, String> {
-    use std::io::Read;
-    let mut got = already;
-    let mut buf = vec![0; 32 * 1024];
-    let mut pauses = 0;
-    loop {
-        let most = if slowly { 1 + rng.below(8 * 1024) } else { buf.len() };
-        match (&mut &*socket).read(&mut buf[..most]) {
-            Ok(0) => return Ok(got),
-            Ok(len) => got.extend_from_slice(&buf[..len]),
-            Err(error) => return Err(format!("cannot receive after {} bytes: {error}", got.len())),
-        }
-        if slowly && pauses < 20 && rng.one_in(4) {
-            pauses += 1;
-            std::thread::sleep(Duration::from_millis(rng.below(5) as u64));
-        }
-    }
-}
-
-type Results = Arc<Mutex<HashMap<u32, Result<Vec<u8>, String>>>>;
-
-/// A handler that learns from the first bytes which schedule it is to play, plays it, and notes what it received.
-fn player(seed: u64, results: Results) -> impl Fn(Socket) + Send + Sync + 'static {
-    move |socket| {
-        let header = socket.receive(HEADER);
-        let id = u32::from_str_radix(&String::from_utf8_lossy(&header[1..]), 16).expect("the header holds a number");
-        let result = Schedule::new(seed, id).server.play(&socket, header);
-        results.lock().unwrap().insert(id, result);
-    }
-}
-
-/// Plays `count` schedules between listener `address` and a backend that notes its side in `results`.
-fn play_all(seed: u64, address: &str, ids: std::ops::Range<u32>, results: &Results) -> Vec<String> {
-    let failures = Mutex::new(Vec::new());
-    let next = std::sync::atomic::AtomicU32::new(ids.start);
-    std::thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| {
-                loop {
-                    let id = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    if id >= ids.end {
-                        return;
-                    }
-                    let schedule = Schedule::new(seed, id);
-                    let socket = Socket::connect(address);
-                    let result = schedule.client.clone().play(&socket, Vec::new());
-                    let mut failures = failures.lock().unwrap();
-                    check(id, "client", result, &schedule.server.bytes, &mut failures);
-                }
-            });
-        }
-    });
-    eventually("the backend has noted every schedule", || results.lock().unwrap().len() == ids.len());
-    let mut failures = failures.into_inner().unwrap();
-    for (id, result) in results.lock().unwrap().drain() {
-        check(id, "backend", result, &Schedule::new(seed, id).client.bytes, &mut failures);
-    }
-    failures
-}
-
-fn check(id: u32, side: &str, result: Result<Vec<u8>, String>, expected: &[u8], failures: &mut Vec<String>) {
-    match result {
-        Err(error) => failures.push(format!("schedule {id}: {side}: {error}")),
-        Ok(got) if got != expected => {
-            let same = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
-            let (got, expected) = (got.len(), expected.len());
-            failures.push(format!("schedule {id}: {side}: {got} bytes for {expected}, equal up to {same}"));
-        }
-        Ok(_) => {}
-    }
-}
 
 #[test]
 fn a_thousand_random_schedules_are_byte_exact_and_leave_nothing_behind() {
     let (seed, _) = Rng::from_env("a_thousand_random_schedules");
     let dir = tempfile::tempdir().unwrap();
     let started = Instant::now();
-    let results = Results::default();
-    let backends = [Backend::tcp(player(seed, results.clone())), Backend::unix(player(seed, results.clone()))];
+    let tally = Tally::default();
+    let backends = [Backend::tcp(player(seed, tally.clone())), Backend::unix(player(seed, tally.clone()))];
     for (index, backend) in backends.iter().enumerate() {
         let socket = dir.path().join(format!("{index}.sock"));
         let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n", socket.display());
         let all = service("all", "prefix = '>'", &format!("connect = \"{}\"", backend.address()));
         let portsplit = Portsplit::start(&format!("{listen}{all}"));
         for listener in 0..2 {
-            let name = format!("{} to {}", portsplit.nth_address(listener), backend.address());
-            let warm_up = play_all(seed, portsplit.nth_address(listener), 0..1, &results);
+            let address = portsplit.nth_address(listener);
+            play(seed, address, '>', 0, |id| id < 1, &tally);
             eventually("the warm-up is over", || {
                 portsplit.log().count(|line| line.message() == "connection") == listener * 251 + 1
             });
             let baseline = portsplit.process().fds();
-            let failures = play_all(seed, portsplit.nth_address(listener), 0..250, &results);
-            assert!(warm_up.is_empty() && failures.is_empty(), "{name}, SEED={seed}: {failures:#?}");
+            play(seed, address, '>', 0, |id| id < 250, &tally);
+            let run = index * 2 + listener + 1;
+            eventually("the backend has noted every schedule", || tally.played() == 2 * 251 * run);
+            let failures = tally.failures();
+            assert!(failures.is_empty(), "{address} to {}, SEED={seed}: {failures:#?}", backend.address());
             portsplit.assert_back_to(baseline);
-            assert_eq!(portsplit.log().count(|line| line.message() == "connection"), (listener + 1) * 251, "{name}");
+            assert_eq!(portsplit.log().count(|line| line.message() == "connection"), (listener + 1) * 251, "{address}");
         }
         portsplit.stop();
     }

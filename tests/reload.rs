@@ -229,3 +229,87 @@ fn a_program_of_a_removed_service_runs_on() {
     client.finish();
     assert_eq!(client.receive_to_end(), b"b");
 }
+
+#[test]
+fn listeners_on_port_0_keep_their_own_services_over_reloads() {
+    let (first, second) = (Backend::tag("first"), Backend::tag("second"));
+    let services = to(&first, "first", "prefix = '>'") + &to(&second, "second", "prefix = '>'");
+    let table = |service: &str| format!("[[listen]]\naddress = \"127.0.0.1:0\"\nservices = [\"{service}\"]\n");
+    let both = format!("{}{}{services}", table("first"), table("second"));
+    let portsplit = Portsplit::start(&both);
+    let addresses = [portsplit.nth_address(0), portsplit.nth_address(1)];
+    let told = |address: &str| {
+        let client = Socket::connect(address);
+        client.send(">");
+        client.receive_line()
+    };
+    assert_eq!(addresses.map(told), ["first", "second"]);
+    assert_eq!(portsplit.reload(&both).message(), "reloaded");
+    assert_eq!(addresses.map(told), ["first", "second"], "after a reload of the same file");
+    assert_eq!(portsplit.reload(&format!("{}{services}", table("second"))).number("listeners"), 1);
+    eventually("one of them is closed", || addresses.iter().filter(|at| Socket::try_connect(at).is_err()).count() == 1);
+    assert_eq!(portsplit.reload(&format!("{both}{}", table("first"))).number("listeners"), 3, "and two are added");
+}
+
+#[test]
+fn a_listener_whose_socket_file_somebody_removed_is_bound_again() {
+    let backend = Backend::tag("web");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("listen.sock");
+    let config = format!("listen = [\"unix:{}\"]\n{}", socket.display(), to(&backend, "all", "prefix = '>'"));
+    let portsplit = Portsplit::start(&config);
+    std::fs::remove_file(&socket).unwrap();
+    assert_eq!(portsplit.reload(&config).message(), "reloaded");
+    assert_eq!(portsplit.client_sending(">").receive_line(), "web");
+    portsplit.stop();
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_file_that_has_become_a_pipe_is_refused_and_signals_are_still_heard() {
+    let backend = Backend::tag("web");
+    let portsplit = Portsplit::start(&all_to(&backend));
+    std::fs::remove_file(portsplit.config_file()).unwrap();
+    crate::support::tools::run("mkfifo", &[portsplit.config_file().to_str().unwrap()]);
+    portsplit.signal(Signal::HUP);
+    let line = portsplit.wait_for_line("the reload is refused", is_failed_reload);
+    assert!(line.text().contains("pipe"), "{}", line.text());
+    assert_eq!(portsplit.client_sending(">").receive_line(), "web");
+    portsplit.stop();
+}
+
+#[test]
+fn what_only_a_restart_changes_is_warned_about() {
+    let backend = Backend::tag("web");
+    let dir = tempfile::tempdir().unwrap();
+    let config = |workers: u8, mode: &str, backlog: u16| {
+        format!(
+            "workers = {workers}\n[[listen]]\naddress = \"unix:{}/s\"\nmode = \"{mode}\"\nbacklog = {backlog}\n{}",
+            dir.path().display(),
+            to(&backend, "all", "prefix = '>'")
+        )
+    };
+    let portsplit = Portsplit::start(&config(1, "0600", 10));
+    let warned = |from: usize| -> Vec<String> {
+        let lines = portsplit.log().lines().split_off(from);
+        lines.iter().filter(|line| line.message().contains("next start")).map(|line| line.field("key")).collect()
+    };
+    assert_eq!(portsplit.reload(&config(1, "0600", 10)).message(), "reloaded");
+    assert_eq!(warned(0), Vec::<String>::new());
+    let from = portsplit.log().len();
+    assert_eq!(portsplit.reload(&config(2, "0660", 20)).message(), "reloaded");
+    assert_eq!(warned(from), ["workers", "mode", "backlog"]);
+}
+
+#[test]
+fn an_address_that_one_of_its_own_listeners_covers_is_explained() {
+    let backend = Backend::tag("web");
+    let (all, port) = (to(&backend, "all", "prefix = '>'"), free_port());
+    let portsplit = Portsplit::start(&format!("listen = [\"0.0.0.0:{port}\"]\n{all}"));
+    let line = portsplit.reload(&on_port(port, &all));
+    assert!(is_failed_reload(&line), "{}", line.text());
+    assert!(line.text().contains(&format!("this process on 0.0.0.0:{port}")), "{}", line.text());
+    let client = Socket::connect(&format!("127.0.0.1:{port}"));
+    client.send(">");
+    assert_eq!(client.receive_line(), "web");
+}

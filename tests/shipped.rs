@@ -103,6 +103,30 @@ fn the_originals_example_splits_its_five_services() {
 }
 
 #[test]
+fn every_pattern_of_the_originals_example_leads_to_its_service() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("config/original.toml");
+    let patterns = [
+        ("http", &["474554", "504f5354", "5452414345", "48454144"][..]),
+        ("openvpn", &["000e38"]),
+        ("ssl", &["160300", "160301", "160302", "160303"]),
+        ("fallback", &["160304", "000e39", "474558", "7e"]),
+    ];
+    for (service, flights) in patterns {
+        for hex in flights {
+            let output =
+                crate::support::portsplit::run(&["explain", "-c", file.to_str().unwrap(), "--hex", hex, "--json"]);
+            let told: serde_json::Value =
+                serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stderr));
+            assert_eq!(
+                (&told["service"], &told["deciding_bytes"]),
+                (&service.into(), &(hex.len() / 2).into()),
+                "{hex}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_shipped_configuration_passes_check() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("config");
     let mut checked = 0;

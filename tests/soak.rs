@@ -1,4 +1,6 @@
 //! Everything at once for some seconds: what comes back is exact, and nothing is left when it is over.
+//!
+//! `SOAK=600` lets the connections of `every_way_of_moving_bytes_is_exact` go on for that many seconds, in all.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::config::{service, to};
 use crate::support::portsplit::free_port;
 use crate::support::rng::Rng;
+use crate::support::schedule::{Tally, play, player};
 use crate::support::{Backend, Portsplit, Socket, eventually, report};
 
 const LASTS: Duration = Duration::from_secs(8);
@@ -114,4 +117,50 @@ fn a_mixed_load_with_reloads_is_exact_and_leaves_nothing_behind() {
     let defects = portsplit.log().count(|line| line.text().contains("defect") || line.text().contains("panick"));
     assert_eq!(defects, 0, "{}", portsplit.log().text());
     portsplit.stop();
+}
+
+#[test]
+fn every_way_of_moving_bytes_is_exact() {
+    let (seed, _) = Rng::from_env("every_way_of_moving_bytes");
+    let lasts = match std::env::var("SOAK") {
+        Ok(seconds) => Duration::from_secs(seconds.parse().expect("SOAK is a number of seconds")),
+        Err(_) => LASTS,
+    };
+    for way in ["auto", "always", "never"] {
+        let tally = Tally::default();
+        let (tcp, unix) = (Backend::tcp(player(seed, tally.clone())), Backend::unix(player(seed, tally.clone())));
+        let dir = tempfile::tempdir().unwrap();
+        let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}/s\"]\n", dir.path().display());
+        let services = [to(&tcp, "tcp", "prefix = 't'"), to(&unix, "unix", "prefix = 'u'")].concat();
+        // Without this a hang would end in silence after an hour.
+        let limits = "idle_timeout = \"15s\"\nhalf_close_timeout = \"15s\"\n";
+        let portsplit =
+            Portsplit::start_logging("json", "info", &format!("splice = \"{way}\"\n{limits}{listen}{services}"));
+        let process = portsplit.process();
+        let baseline = process.fds();
+        let (mut number, started) = (0, Instant::now());
+        let tally = &tally;
+        let goes_on = move |_| started.elapsed() < lasts / 3 && tally.failures().is_empty();
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..2)
+                .flat_map(|listener| ['t', 'u'].map(|letter| (portsplit.nth_address(listener), letter)))
+                .map(|(address, letter)| scope.spawn(move || play(seed, address, letter, 0, goes_on, tally)))
+                .collect();
+            number = all.into_iter().map(|played| played.join().unwrap() as usize).sum();
+        });
+        let failures = tally.failures();
+        assert!(
+            failures.is_empty(),
+            "{way}, SEED={seed}: {} of {number} failed: {:?}",
+            failures.len(),
+            failures.first()
+        );
+        eventually("the backends have played every schedule", || tally.played() == 2 * number);
+        portsplit.assert_back_to(baseline);
+        let pipes = process.own_pipes();
+        assert!(pipes <= 16 * std::thread::available_parallelism().unwrap().get(), "{pipes} pipes are kept");
+        assert_eq!(pipes > 0, way != "never", "{way}: {pipes} pipes are kept");
+        report(&format!("splice = \"{way}\": {number} connections in {:?}, {pipes} pipes kept", started.elapsed()));
+        portsplit.stop();
+    }
 }

@@ -10,6 +10,7 @@ pub mod log;
 pub mod portsplit;
 pub mod process;
 pub mod rng;
+pub mod schedule;
 pub mod servers;
 pub mod tools;
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::child::{Process, Talking};
 use crate::load::Targets;
 use crate::net;
+use crate::wire::Protocol;
 
 /// How long a proxy may take to listen: enough to compile every plugin first.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -113,10 +114,28 @@ pub(crate) struct Rules {
     pub(crate) backend: Targets,
     /// Services with a prefix that no connection has, before the three protocols.
     pub(crate) unmatched: usize,
-    /// Classifiers that are asked before the three protocols.
-    pub(crate) plugins: Vec<PathBuf>,
+    /// Plugins, in this order, before the prefixes of the protocols that none of them decides.
+    pub(crate) plugins: Vec<Asked>,
     /// All connections are to be HTTP instead of each protocol in turn, and there are no services for the others.
     pub(crate) http_only: bool,
+}
+
+/// A plugin that a service of portsplit asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) file: PathBuf,
+    pub(crate) part: Part,
+}
+
+/// What a plugin is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It decides this protocol.
+    Decides(Protocol),
+    /// It rejects; if it should match, the connection is closed, which is an error.
+    Rejects,
+    /// A copy of one that decides, whose facts are never what the service wants.
+    Copy,
 }
 
 impl Rules {
@@ -202,28 +221,37 @@ fn command(program: &Program, rules: &Rules, address: SocketAddr, file: &Path) -
 pub(crate) fn portsplit(rules: &Rules, address: SocketAddr) -> String {
     let mut text = format!("listen = [\"{address}\"]\nworkers = {THREADS}\nmax_connections = {MAX_CONNECTIONS}\n");
     let _ = write!(text, "max_undecided = {MAX_CONNECTIONS}\n[log]\nlevel = \"warn\"\n");
-    let Targets { ssh, http, tls } = rules.backend;
-    let mut service = |name: &str, matcher: &str, target: SocketAddr| {
-        let _ = write!(text, "[[service]]\nname = \"{name}\"\n{matcher}\nconnect = \"{target}\"\n");
+    let mut service = |name: &str, matcher: &str, action: &str| {
+        let _ = write!(text, "[[service]]\nname = \"{name}\"\n{matcher}\n{action}\n");
     };
-    for plugin in &rules.plugins {
-        let name = plugin.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let target = match () {
-            () if name.contains("ssh") => ssh,
-            () if name.contains("tls") => tls,
-            () => http,
+    let connect = |protocol: Protocol| format!("connect = \"{}\"", rules.backend.of(protocol));
+    for Asked { file, part } in &rules.plugins {
+        let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let plugin = format!("plugin = '{}'", file.display());
+        let (matcher, action) = match part {
+            Part::Decides(protocol) => (plugin, connect(*protocol)),
+            Part::Rejects => (plugin, "close = true".to_owned()),
+            Part::Copy => (format!("{plugin}\nwhere = {{ version = \"no such version\" }}"), "close = true".to_owned()),
         };
-        service(&format!("plugin-{name}"), &format!("plugin = '{}'", plugin.display()), target);
+        service(&format!("plugin-{name}"), &matcher, &action);
     }
     for number in 0..rules.unmatched {
-        service(&format!("unmatched-{number}"), &format!("prefix = '{}'", Rules::prefix(number)), http);
+        service(
+            &format!("unmatched-{number}"),
+            &format!("prefix = '{}'", Rules::prefix(number)),
+            &connect(Protocol::Http),
+        );
     }
-    if !rules.http_only {
-        service("ssh", "prefix = 'SSH-'", ssh);
-    }
-    service("http", "prefix = ['GET ', 'POST ']", http);
-    if !rules.http_only {
-        service("tls", r"prefix = '\x16\x03\x01'", tls);
+    for protocol in Protocol::ALL {
+        let wanted = !rules.http_only || protocol == Protocol::Http;
+        if wanted && rules.plugins.iter().all(|asked| asked.part != Part::Decides(protocol)) {
+            let prefix = match protocol {
+                Protocol::Ssh => "'SSH-'",
+                Protocol::Http => "['GET ', 'POST ']",
+                Protocol::Tls => r"'\x16\x03\x01'",
+            };
+            service(protocol.name(), &format!("prefix = {prefix}"), &connect(protocol));
+        }
     }
     text
 }

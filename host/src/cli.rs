@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, stderr_takes_colour};
@@ -99,7 +100,10 @@ impl From<ConfigErrors> for Failure {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(told) => return tell(told),
+    };
     let result = match args.command {
         None => run(args.config.as_deref()),
         Some(Command::Check(check)) => check::run(args.config.as_deref(), &check),
@@ -125,11 +129,44 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Shows what clap has to say: help, the version, or what is wrong with the arguments.
+fn tell(mut told: clap::Error) -> ExitCode {
+    let text = |kind| match told.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    // The original program takes its file as it is, and sslh after -F.
+    let word = match told.kind() {
+        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => text(ContextKind::InvalidArg),
+        ErrorKind::InvalidValue => text(ContextKind::InvalidValue),
+        _ => None,
+    };
+    let hint = word.and_then(|word| match word.as_str() {
+        "-f" | "-F" => Some("FILE".to_owned()),
+        path => Path::new(path).is_file().then_some(word),
+    });
+    if let Some(file) = hint {
+        let hint = format!("the configuration is named with '--config {file}'");
+        told.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    let code = u8::try_from(told.exit_code()).unwrap_or(EXIT_USAGE);
+    match told.print() {
+        Err(error) if code == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("portsplit: cannot write to standard output: {error}"));
+            ExitCode::from(EXIT_FAILED)
+        }
+        _ => ExitCode::from(code),
+    }
+}
+
 fn run(path: Option<&Path>) -> Result<ExitCode, Failure> {
-    let (config, warnings) = Config::load_with_warnings(named(path)?)?;
+    let path = named(path)?;
+    let control = server::Control::start().context("cannot handle signals")?;
+    let (config, warnings) = Config::load_with_warnings(path)?;
     let flush = log::start(config.log);
     server::log_warnings(&warnings);
-    let result = server::run(config);
+    let result = server::run(config, control);
     drop(flush);
     result?;
     Ok(ExitCode::SUCCESS)

@@ -59,6 +59,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long a relay may live without a byte after one side has finished; `None` is for ever.
     pub half_close_timeout: Option<Duration>,
+    /// Whether bytes between sockets go through pipes instead of a buffer.
+    pub splice: Splice,
     /// How long open connections may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// How many worker threads to start; at least 1, already resolved from `0`.
@@ -160,6 +162,18 @@ pub struct Limits {
     pub max_connections_per_source: Option<usize>,
 }
 
+/// Whether bytes between two sockets are spliced through a pipe of the kernel instead of copied through a buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Splice {
+    /// Once a direction is seen to move bulk.
+    #[default]
+    Auto,
+    /// From the first byte behind the first flight.
+    Always,
+    /// Not at all.
+    Never,
+}
+
 /// What is logged, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -187,21 +201,23 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|error| format!("it {}; {}", error.reason, error.help()))
 }
 
+/// Shows the address as the file would have it, on one line and without what a terminal would obey.
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => write!(f, "unix:{}", error::printable(&path.to_string_lossy())),
         }
     }
 }
 
+/// Shows the target as the file would have it, on one line and without what a terminal would obey.
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Target::Tcp(address) => address.fmt(f),
             Target::Host(name, port) => write!(f, "{name}:{port}"),
-            Target::Unix(path) => write!(f, "unix:{}", path.display()),
+            Target::Unix(path) => write!(f, "unix:{}", error::printable(&path.to_string_lossy())),
         }
     }
 }

@@ -1,33 +1,40 @@
 //! One connection from accept to close: read, decide, act, relay, and the one log line about it.
+//!
+//! A connection is one future, and most of its time is spent relaying, so there is room in it for that and no more.
+//! What it has to wait for before, a first flight that comes in pieces or an upstream that takes its time, has a box
+//! of its own; when nothing has to be waited for, which is usual, there is no box and no timer.
 
-use std::fmt;
+mod record;
+
 use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::ExitStatus;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::action::connect::{self, connect};
+use self::record::{CUT_OFF, Ended, Record, Upstream};
+use crate::action::connect::{self, Attempt, Connected};
 use crate::action::exec::{self, ExecContext, ProgramIo};
 use crate::buffer;
-use crate::config::{Action, Config, Program, Target};
+use crate::config::{Action, Config, Program};
 use crate::decision::{Decision, End, Outcome};
-use crate::limits::{Counters, Permit};
+use crate::limits::{Counters, Permit, Refusal};
 use crate::listener::Peer;
 use crate::log::Throttle;
-use crate::relay::{FirstFlight, Patience, Report, relay};
+use crate::relay::{FirstFlight, Patience, Relay};
 use crate::router::{Deciding, Router};
 use crate::server::worker::Leaving;
 use crate::stream::Stream;
 use crate::watched::Watched;
 
 /// What a connection needs to know about where it came in; it keeps this for its life, whatever is reloaded meanwhile.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The configuration in force at accept.
     pub config: Arc<Config>,
@@ -39,40 +46,186 @@ pub struct Plan {
     pub counters: Arc<Counters>,
 }
 
-/// Serves one accepted connection to its end.
-///
-/// # Cancel safety
-/// Dropping the future aborts the connection and kills its program.
-pub(crate) async fn serve(socket: OwnedFd, peer: Peer, plan: Arc<Plan>, mut permit: Permit, leaving: Rc<Leaving>) {
-    let mut record = Record::new(peer, Arc::clone(&plan));
-    let client = match peer {
-        Peer::Tcp(_) => Stream::tcp(Watched::new(socket)),
-        Peer::Unix => Stream::unix(Watched::new(socket)),
-    };
-    let mut flight = Vec::new();
-    let decision = read_first_flight(&client, &plan, &mut flight, record.accepted_at, &leaving).await;
-    permit.decided();
-    record.decided_after = record.accepted_at.elapsed();
-    record.first_flight_bytes = flight.len();
-    let decision = match decision {
-        Ok(decision) => decision,
-        Err(gone) => return record.end(gone.name(), None),
-    };
-    record.decision = Some(decision);
-    match action_of(&plan.config, decision.outcome) {
-        Action::Close => record.end("closed", None),
-        Action::Connect(targets) => serve_upstream(client, flight, targets, &plan.config, record).await,
-        // Boxed so that connections without a program need no room for one.
-        Action::Exec(program) => Box::pin(serve_program(client, flight, program, &plan.config, record)).await,
+/// Serves one accepted connection to its end. Dropping it aborts the connection and kills its program.
+pub(crate) struct Connection {
+    stage: Stage,
+}
+
+/// Where a connection stands.
+enum Stage {
+    /// Accepted, and nothing read yet.
+    Arrived(Arrival),
+    /// Something has to be waited for that leads to another stage.
+    Waiting(Pin<Box<dyn Future<Output = Stage>>>),
+    Relaying(Relayed),
+    Over,
+}
+
+/// A relay and what is known about its connection; when it is cut off, the log still says how many bytes went by.
+struct Relayed {
+    relay: Relay,
+    record: Option<Record>,
+}
+
+impl Relayed {
+    /// Closes both sides and gives back the record.
+    fn close(mut self) -> Option<Record> {
+        self.record.take()
     }
 }
 
-fn action_of(config: &Config, outcome: Outcome) -> &Action {
-    match outcome {
-        Outcome::Service(number) => config.services.get(number).map_or(&Action::Close, |service| &service.action),
-        Outcome::Fallback => &config.fallback,
-        Outcome::Timeout => &config.timeout,
-        Outcome::Close => &Action::Close,
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.end(Ended { moved: Some(self.relay.moved()), ..Ended::because(CUT_OFF) });
+        }
+    }
+}
+
+/// A connection that is not decided.
+struct Arrival {
+    client: Stream,
+    record: Record,
+    leaving: Rc<Leaving>,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: OwnedFd, peer: Peer, plan: Rc<Plan>, permit: Permit, leaving: Rc<Leaving>) -> Connection {
+        let client = match peer {
+            Peer::Tcp(_) => Stream::tcp(Watched::new(socket)),
+            Peer::Unix => Stream::unix(Watched::new(socket)),
+        };
+        let record = Record::new(peer, plan, permit);
+        Connection { stage: Stage::Arrived(Arrival { client, record, leaving }) }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.stage {
+                Stage::Relaying(Relayed { relay, record: Some(record) }) => {
+                    let report = ready!(relay.poll(cx, patience(&record.plan.config)));
+                    if let Stage::Relaying(relayed) = std::mem::replace(&mut self.stage, Stage::Over)
+                        && let Some(record) = relayed.close()
+                    {
+                        // Both ends are closed when the log says so.
+                        record.end(Ended::relayed(report));
+                    }
+                }
+                Stage::Waiting(future) => self.stage = ready!(future.as_mut().poll(cx)),
+                Stage::Relaying(_) | Stage::Over => return Poll::Ready(()),
+                Stage::Arrived(_) => {
+                    if let Stage::Arrived(arrival) = std::mem::replace(&mut self.stage, Stage::Over) {
+                        self.stage = arrival.proceed(cx);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Arrival {
+    /// Decides by what is there already and acts on it, if that is enough.
+    fn proceed(self, cx: &mut Context<'_>) -> Stage {
+        let plan = Rc::clone(&self.record.plan);
+        if let Some(decision) = plan.router.at_once() {
+            return self.decided(decision, b"");
+        }
+        buffer::with(|buffer| {
+            let length = buffer.len().min(plan.config.max_first_flight_bytes);
+            let buffer = buffer.get_mut(..length).unwrap_or_default();
+            let flight = match self.client.poll_read(cx, buffer) {
+                Poll::Ready(Ok(bytes @ 1..)) => buffer.get(..bytes).unwrap_or_default(),
+                Poll::Ready(Ok(0)) => return self.gone(Gone::Silent),
+                Poll::Ready(Err(_)) => return self.gone(Gone::Reset),
+                Poll::Pending => b"",
+            };
+            let mut deciding = Deciding::default();
+            if !flight.is_empty() {
+                let full = flight.len() == plan.config.max_first_flight_bytes;
+                let decision = plan.router.decide(&mut deciding, flight);
+                let decision = decision.or_else(|| full.then(|| plan.router.finish(&mut deciding, flight, End::Full)));
+                if let Some(decision) = decision {
+                    return self.decided(decision, flight);
+                }
+            }
+            Stage::Waiting(Box::pin(self.wait(flight.to_vec(), deciding)))
+        })
+    }
+
+    /// Waits until more bytes, or the lack of them, decide.
+    async fn wait(mut self, mut flight: Vec<u8>, mut deciding: Deciding) -> Stage {
+        let limits = &Rc::clone(&self.record.plan).config.limits;
+        if let Err(limit) = self.record.permit.undecided(limits) {
+            report_refusal(self.record.peer, &self.record.plan, limit);
+            self.record.forget();
+            return Stage::Over;
+        }
+        match self.read_first_flight(&mut flight, &mut deciding).await {
+            Ok(decision) => self.decided(decision, &flight),
+            Err(gone) => self.gone(gone),
+        }
+    }
+
+    /// Reads until the router decides; `flight` has all bytes that were read.
+    async fn read_first_flight(&self, flight: &mut Vec<u8>, deciding: &mut Deciding) -> Result<Decision, Gone> {
+        let plan = &self.record.plan;
+        let most = plan.config.max_first_flight_bytes;
+        let deadline = self.record.accepted_at + plan.config.decide_timeout;
+        while flight.len() < most {
+            let room = most - flight.len();
+            let read = tokio::select! {
+                biased;
+                read = timeout_at(deadline, read_some(&self.client, flight, room)) => read,
+                () = self.leaving.wait() => return Err(Gone::Leaving),
+            };
+            match read {
+                Err(_) => return Ok(plan.router.finish(deciding, flight, End::Timeout)),
+                Ok(Ok(0)) if flight.is_empty() => return Err(Gone::Silent),
+                Ok(Ok(0)) => return Ok(plan.router.finish(deciding, flight, End::HalfClose)),
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(Gone::Reset),
+            }
+            if let Some(decision) = plan.router.decide(deciding, flight) {
+                return Ok(decision);
+            }
+        }
+        Ok(plan.router.finish(deciding, flight, End::Full))
+    }
+
+    /// Does what the decision says, as far as that goes without waiting.
+    fn decided(mut self, decision: Decision, flight: &[u8]) -> Stage {
+        let now = self.record.decided(decision, flight.len());
+        let plan = Rc::clone(&self.record.plan);
+        let Arrival { client, record, .. } = self;
+        match action_of(&plan.config, decision.outcome) {
+            Action::Close => {
+                drop(client);
+                record.end(Ended::because("closed"));
+                Stage::Over
+            }
+            Action::Connect(targets) => {
+                let attempt = targets.first().map(|target| connect::attempt(target, flight));
+                if let Some(Attempt::Connected(upstream, written)) = attempt {
+                    let rest = flight.get(written..).unwrap_or_default().to_vec();
+                    let connected = Connected { stream: upstream, written, target: 0, failed: Vec::new() };
+                    return relaying(client, connected, rest, record, now);
+                }
+                Stage::Waiting(Box::pin(open_upstream(client, attempt, flight.to_vec(), record)))
+            }
+            Action::Exec(program) => {
+                Stage::Waiting(Box::pin(serve_program(client, Arc::clone(program), flight.to_vec(), record)))
+            }
+        }
+    }
+
+    fn gone(self, gone: Gone) -> Stage {
+        drop(self.client);
+        self.record.end(Ended::because(gone.name()));
+        Stage::Over
     }
 }
 
@@ -96,42 +249,20 @@ impl Gone {
     }
 }
 
-/// Reads until the router decides; `flight` has all bytes that were read.
-async fn read_first_flight(
-    client: &Stream,
-    plan: &Plan,
-    flight: &mut Vec<u8>,
-    accepted_at: Instant,
-    leaving: &Leaving,
-) -> Result<Decision, Gone> {
-    if let Some(decision) = plan.router.at_once() {
-        return Ok(decision);
+/// Says that a connection is closed because of a limit; nothing else is logged about it.
+pub(crate) fn report_refusal(peer: Peer, plan: &Plan, limit: Refusal) {
+    static FULL: Throttle = Throttle::new(Duration::from_secs(1));
+    if let Some(unlogged) = FULL.pass() {
+        tracing::warn!(%peer, listener = plan.listener, %limit, unlogged, "limit reached; closed at accept");
     }
-    let deadline = accepted_at + plan.config.decide_timeout;
-    let mut deciding = Deciding::default();
-    loop {
-        let room = plan.config.max_first_flight_bytes.saturating_sub(flight.len());
-        let read = tokio::select! {
-            biased;
-            read = timeout_at(deadline, read_some(client, flight, room)) => read,
-            () = leaving.wait() => return Err(Gone::Leaving),
-        };
-        let end = match read {
-            Err(_) => Some(End::Timeout),
-            Ok(Ok(0)) if flight.is_empty() => return Err(Gone::Silent),
-            Ok(Ok(0)) => Some(End::HalfClose),
-            Ok(Ok(_)) => None,
-            Ok(Err(_)) => return Err(Gone::Reset),
-        };
-        if end.is_none() {
-            if let Some(decision) = plan.router.decide(&mut deciding, flight) {
-                return Ok(decision);
-            }
-            if flight.len() < plan.config.max_first_flight_bytes {
-                continue;
-            }
-        }
-        return Ok(plan.router.finish(&mut deciding, flight, end.unwrap_or(End::Full)));
+}
+
+fn action_of(config: &Config, outcome: Outcome) -> &Action {
+    match outcome {
+        Outcome::Service(number) => config.services.get(number).map_or(&Action::Close, |service| &service.action),
+        Outcome::Fallback => &config.fallback,
+        Outcome::Timeout => &config.timeout,
+        Outcome::Close => &Action::Close,
     }
 }
 
@@ -150,169 +281,86 @@ async fn read_some(client: &Stream, flight: &mut Vec<u8>, room: usize) -> io::Re
     .await
 }
 
-async fn serve_upstream(client: Stream, flight: Vec<u8>, targets: &[Target], config: &Config, mut record: Record) {
+/// Connects to an upstream that takes its time, or to another one; `attempt` is what has come of the first so far.
+async fn open_upstream(client: Stream, attempt: Option<Attempt>, flight: Vec<u8>, record: Record) -> Stage {
     static UNREACHABLE: Throttle = Throttle::new(Duration::from_secs(1));
-    match connect(targets, &flight, config.connect_timeout).await {
+    let plan = Rc::clone(&record.plan);
+    let Some(Action::Connect(targets)) = record.outcome().map(|outcome| action_of(&plan.config, outcome)) else {
+        return Stage::Over;
+    };
+    match connect::connect(targets, attempt, &flight, plan.config.connect_timeout).await {
         Err(failed) => {
+            drop(client);
             let error = failed.join("; ");
-            record.plan.counters.upstream_failures.fetch_add(1, Ordering::Relaxed);
+            plan.counters.upstream_failures.fetch_add(1, Ordering::Relaxed);
             if let Some(unlogged) = UNREACHABLE.pass() {
                 let service = record.service();
                 tracing::warn!(service, error, unlogged, "no target answered; the client is closed");
             }
-            record.end("upstream-failed", Some(error));
+            record.end(Ended { error: Some(error), ..Ended::because("upstream-failed") });
+            Stage::Over
         }
-        Ok(connect::Connected { stream, written, failed, target }) => {
-            record.upstream = Some(Upstream::Target(target));
-            let report =
-                relay(client, stream, FirstFlight { bytes: flight, written }, patience(config), pending()).await;
-            let failed = (!failed.is_empty()).then(|| failed.join("; "));
-            record.end_with(report, failed);
+        Ok(connected) => {
+            let mut rest = flight;
+            drop(rest.drain(..connected.written.min(rest.len())));
+            relaying(client, connected, rest, record, Instant::now())
         }
     }
 }
 
-async fn serve_program(client: Stream, flight: Vec<u8>, program: &Program, config: &Config, mut record: Record) {
+/// Begins to relay; `rest` is what the upstream has not taken of the first flight.
+fn relaying(client: Stream, connected: Connected, rest: Vec<u8>, mut record: Record, now: Instant) -> Stage {
+    let Connected { stream, written, target, failed } = connected;
+    record.upstream = Some(Upstream::Target(target));
+    record.note_failed(&failed);
+    let relay = Relay::new(client, stream, FirstFlight { rest, written }, record.plan.config.splice, now);
+    Stage::Relaying(Relayed { relay, record: Some(record) })
+}
+
+async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, mut record: Record) -> Stage {
+    let plan = Rc::clone(&record.plan);
     let local = client.socket().and_then(|socket| rustix::net::getsockname(socket).ok());
     let local = local.and_then(connect::internet_address).map(|address| address.to_string());
     let peer = record.peer.to_string();
-    let context = ExecContext {
-        service: record.service(),
-        peer: &peer,
-        local: local.as_deref().unwrap_or(&record.plan.listener),
-    };
-    let started = exec::spawn(program, &context).map(|running| {
-        let stream = match running.io {
-            ProgramIo::Pipes { stdin, stdout } => Stream::pipes(stdin, stdout),
-            ProgramIo::Pty { master } => Stream::terminal(master),
-        };
-        (stream, running.child)
-    });
-    match started {
+    let context =
+        ExecContext { service: record.service(), peer: &peer, local: local.as_deref().unwrap_or(&plan.listener) };
+    let running = match exec::spawn(&program, &context) {
+        Ok(running) => running,
         Err(error) => {
-            record.plan.counters.upstream_failures.fetch_add(1, Ordering::Relaxed);
+            drop(client);
+            plan.counters.upstream_failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(service = record.service(), %error, "cannot start the program; the client is closed");
-            record.end("upstream-failed", Some(error.to_string()));
+            record.end(Ended { error: Some(error.to_string()), ..Ended::because("upstream-failed") });
+            return Stage::Over;
         }
-        Ok((stream, mut child)) => {
-            record.upstream = Some(Upstream::Program(child.id()));
-            let ended = async {
-                if child.exited().await.is_err() {
-                    pending::<()>().await;
-                }
-            };
-            let report =
-                relay(client, stream, FirstFlight { bytes: flight, written: 0 }, patience(config), ended).await;
-            let error = match child.end().await {
-                Ok(status) => {
-                    record.exit = Some(status).filter(|status| !status.success());
-                    None
-                }
-                Err(error) => Some(error.to_string()),
-            };
-            record.end_with(report, error);
+    };
+    let mut child = running.child;
+    record.upstream = Some(Upstream::Program(child.id()));
+    let stream = match running.io {
+        ProgramIo::Pipes { stdin, stdout } => Stream::pipes(stdin, stdout),
+        ProgramIo::Pty { master } => Stream::terminal(master),
+    };
+    let ended = async {
+        if child.exited().await.is_err() {
+            pending::<()>().await;
         }
+    };
+    let first_flight = FirstFlight { rest: flight, written: 0 };
+    let relay = Relay::new(client, stream, first_flight, plan.config.splice, Instant::now());
+    let mut relayed = Relayed { relay, record: Some(record) };
+    let report = relayed.relay.run(patience(&plan.config), pin!(ended)).await;
+    let Some(record) = relayed.close() else { return Stage::Over };
+    let mut end = Ended::relayed(report);
+    match child.end().await {
+        Ok(status) => end.exit = Some(status).filter(|status| !status.success()),
+        Err(error) => end.error = Some(error.to_string()),
     }
+    record.end(end);
+    Stage::Over
 }
 
 fn patience(config: &Config) -> Patience {
     Patience { idle: config.idle_timeout, half_closed: config.half_close_timeout }
-}
-
-/// What an action opened, as logs show it.
-enum Upstream {
-    Target(Target),
-    Program(u32),
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Upstream::Target(target) => target.fmt(f),
-            Upstream::Program(id) => write!(f, "pid:{id}"),
-        }
-    }
-}
-
-/// What is known about a connection; it is logged when this is dropped, so that no connection ends unseen.
-struct Record {
-    peer: Peer,
-    plan: Arc<Plan>,
-    accepted_at: Instant,
-    decided_after: Duration,
-    first_flight_bytes: usize,
-    decision: Option<Decision>,
-    upstream: Option<Upstream>,
-    report: Option<Report>,
-    /// How the program ended, unless it succeeded.
-    exit: Option<ExitStatus>,
-    end: &'static str,
-    error: Option<String>,
-}
-
-impl Record {
-    fn new(peer: Peer, plan: Arc<Plan>) -> Record {
-        Record {
-            peer,
-            plan,
-            accepted_at: Instant::now(),
-            decided_after: Duration::ZERO,
-            first_flight_bytes: 0,
-            decision: None,
-            upstream: None,
-            report: None,
-            exit: None,
-            end: "cut-off",
-            error: None,
-        }
-    }
-
-    fn service(&self) -> &str {
-        match self.decision.map(|decision| decision.outcome) {
-            Some(Outcome::Service(number)) => self.plan.config.services.get(number).map_or("", |service| &service.name),
-            Some(Outcome::Fallback) => "fallback",
-            Some(Outcome::Timeout) => "timeout",
-            Some(Outcome::Close) | None => "",
-        }
-    }
-
-    fn end(mut self, end: &'static str, error: Option<String>) {
-        self.end = end;
-        self.error = error;
-    }
-
-    fn end_with(mut self, report: Report, error: Option<String>) {
-        self.report = Some(report);
-        self.end(report.ending.name(), error);
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        if !tracing::enabled!(tracing::Level::INFO) {
-            return;
-        }
-        let service = Some(self.service()).filter(|service| !service.is_empty());
-        let reason = self.decision.map(|decision| tracing::field::display(decision.reason));
-        let decided = self.decision.map(|decision| decision.deciding_bytes);
-        tracing::info!(
-            peer = %self.peer,
-            listener = self.plan.listener,
-            service,
-            reason,
-            deciding_bytes = decided,
-            first_flight_bytes = self.first_flight_bytes,
-            decide_us = u64::try_from(self.decided_after.as_micros()).unwrap_or(u64::MAX),
-            upstream = self.upstream.as_ref().map(tracing::field::display),
-            bytes_in = self.report.map(|report| report.bytes_in),
-            bytes_out = self.report.map(|report| report.bytes_out),
-            duration_ms = u64::try_from(self.accepted_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-            exit = self.exit.map(tracing::field::display),
-            end = self.end,
-            error = self.error,
-            "connection"
-        );
-    }
 }
 
 #[cfg(test)]
@@ -321,18 +369,7 @@ mod tests {
 
     #[test]
     fn a_relayed_connection_needs_little_memory() {
-        let config = Config::parse(
-            std::path::Path::new("x.toml"),
-            "listen = '127.0.0.1:0'\n[[service]]\nname = 'a'\nprefix = 'A'\nclose = true\n",
-        );
-        let config = Arc::new(config.expect("a valid configuration").0);
-        let router = config.listeners.first().map(|listener| Arc::clone(&listener.router)).unwrap_or_default();
-        let counters = Arc::new(Counters::default());
-        let permit = counters.admit(&config.limits, None).expect("nothing is open");
-        let plan = Arc::new(Plan { config, router, listener: String::new(), counters });
-        let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("two sockets");
-        let task = serve(socket.into(), Peer::Unix, plan, permit, Rc::default());
-        let bytes = std::mem::size_of_val(&task);
-        assert!(bytes <= 2_560, "the task of a connection has {bytes} bytes");
+        let bytes = std::mem::size_of::<Connection>();
+        assert!(bytes <= 512, "a connection has {bytes} bytes");
     }
 }

@@ -24,5 +24,7 @@ pub mod stream;
 
 mod buffer;
 pub mod log;
+mod pipe;
+mod reactor;
 mod sys;
 mod watched;

@@ -1,6 +1,8 @@
 //! How many connections may be open, undecided, or come from one source; and what is counted over all workers.
 //!
-//! A permit is taken at accept and gives its places back when it is dropped, whatever ends the connection.
+//! A permit is taken at accept and gives its places back when it is dropped, whatever ends the connection. All workers
+//! write these counts, so a connection touches them as seldom as it can: one that is decided by what is there at accept
+//! never takes a place among the undecided.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,7 +44,7 @@ impl Source {
     }
 }
 
-/// Why a connection is closed at accept.
+/// Why a connection is closed as soon as it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// `max_connections` are open.
@@ -63,7 +65,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A connection's place among the open ones, and among the undecided ones until [`Permit::decided`].
+/// A connection's place among the open ones, and among the undecided ones from [`Permit::undecided`] on until
+/// [`Permit::decided`].
 #[derive(Debug)]
 pub struct Permit {
     counters: Arc<Counters>,
@@ -82,7 +85,7 @@ impl Counters {
         self.undecided.load(Ordering::Relaxed)
     }
 
-    /// Lets a connection in if all limits allow it; `None` is a client without an address.
+    /// Lets a connection in if the limits on open ones allow it; `None` is a client without an address.
     ///
     /// # Errors
     /// Names the limit that is reached; nothing is counted as open then.
@@ -92,14 +95,9 @@ impl Counters {
             Err(refusal)
         };
         // Count first and look afterwards, so that workers that race for the last place never exceed the limit.
-        let mut permit = Permit { counters: Arc::clone(self), source: None, undecided: true };
-        let undecided = self.undecided.fetch_add(1, Ordering::Relaxed);
-        let open = self.open.fetch_add(1, Ordering::Relaxed);
-        if open >= limits.max_connections {
+        let mut permit = Permit { counters: Arc::clone(self), source: None, undecided: false };
+        if self.open.fetch_add(1, Ordering::Relaxed) >= limits.max_connections {
             return refused(Refusal::Connections);
-        }
-        if undecided >= limits.max_undecided {
-            return refused(Refusal::Undecided);
         }
         if let (Some(max), Some(address)) = (limits.max_connections_per_source, address) {
             let source = Source::of(address);
@@ -118,7 +116,21 @@ impl Counters {
 }
 
 impl Permit {
-    /// Gives back the place among the undecided.
+    /// Takes a place among the undecided.
+    ///
+    /// # Errors
+    /// There is none; the connection is to be closed, and counts as refused instead of accepted.
+    pub fn undecided(&mut self, limits: &Limits) -> Result<(), Refusal> {
+        self.undecided = true;
+        if self.counters.undecided.fetch_add(1, Ordering::Relaxed) < limits.max_undecided {
+            return Ok(());
+        }
+        self.counters.accepted.fetch_sub(1, Ordering::Relaxed);
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        Err(Refusal::Undecided)
+    }
+
+    /// Gives back the place among the undecided, if it has one.
     pub fn decided(&mut self) {
         if std::mem::take(&mut self.undecided) {
             self.counters.undecided.fetch_sub(1, Ordering::Relaxed);
@@ -157,16 +169,24 @@ mod tests {
     #[test]
     fn each_limit_refuses_one_too_many_and_recovers() {
         let counters = Arc::new(Counters::default());
-        let open = [counters.admit(&limits(2, 9, None), None), counters.admit(&limits(2, 9, None), None)];
-        assert_eq!(counters.admit(&limits(2, 9, None), None).unwrap_err(), Refusal::Connections);
+        let mut open = [(); 2].map(|()| counters.admit(&limits(2, 2, None), None).unwrap());
+        assert_eq!(counters.admit(&limits(2, 2, None), None).unwrap_err(), Refusal::Connections);
+        assert_eq!((counters.open(), counters.undecided()), (2, 0));
+        for permit in &mut open {
+            permit.undecided(&limits(9, 2, None)).unwrap();
+        }
+        let mut third = counters.admit(&limits(9, 2, None), None).unwrap();
+        assert_eq!(third.undecided(&limits(9, 2, None)), Err(Refusal::Undecided));
+        drop(third);
         assert_eq!((counters.open(), counters.undecided()), (2, 2));
-        assert_eq!(counters.admit(&limits(9, 2, None), None).unwrap_err(), Refusal::Undecided);
-        let [first, second] = open.map(Result::unwrap);
-        let mut first = first;
+        let [mut first, second] = open;
         first.decided();
         first.decided();
-        assert!(counters.admit(&limits(9, 2, None), None).is_ok());
-        drop((first, second));
+        let mut third = counters.admit(&limits(9, 2, None), None).unwrap();
+        assert_eq!(third.undecided(&limits(9, 2, None)), Ok(()));
+        let counts = [&counters.accepted, &counters.refused].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [3, 2], "refused later counts like refused at once");
+        drop((first, second, third));
         assert_eq!((counters.open(), counters.undecided()), (0, 0));
     }
 

@@ -4,9 +4,10 @@
 //! unix address has one queue that all workers accept from. Binding happens on the control thread, accepting on the
 //! workers.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -144,6 +145,7 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), String> {
     match rustix::net::connect(&probe, address) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(|error| error.to_string()),
         Ok(()) | Err(Errno::AGAIN) => Err("another process listens on this socket".to_owned()),
+        Err(Errno::PROTOTYPE) => Err("another process has a socket of another kind there".to_owned()),
         Err(error) => Err(io::Error::from(error).to_string()),
     }
 }
@@ -156,6 +158,11 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
+    /// Tells whether the name still leads to the file that we made.
+    pub fn is_in_place(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+    }
+
     fn of(path: &Path) -> io::Result<SocketFile> {
         let metadata = std::fs::symlink_metadata(path)?;
         Ok(SocketFile { path: std::path::absolute(path)?, identity: (metadata.dev(), metadata.ino()) })
@@ -164,9 +171,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Ok(metadata) = std::fs::symlink_metadata(&self.path)
-            && (metadata.dev(), metadata.ino()) == self.identity
-        {
+        if self.is_in_place() {
             // A folder that we may not write to any more, after giving up root, keeps the file: the next start finds
             // it stale and replaces it.
             let _ = std::fs::remove_file(&self.path);
@@ -196,50 +201,42 @@ impl std::fmt::Display for Peer {
 ///
 /// No error ends it: what concerns one connection is skipped, and when the process has run out of descriptors or memory
 /// it pauses and tries again.
-///
-/// # Errors
-/// Fails only if the reactor cannot take the socket.
-pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, Peer)) -> io::Result<()> {
+pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, Peer)) {
     let listener = Watched::new(socket);
     let mut warned: Option<tokio::time::Instant> = None;
+    let mut batch = 0;
     loop {
-        let mut ready = listener.registration()?.readable().await?;
-        for _ in 0..ACCEPT_BATCH {
-            match accept_one(listener.as_fd()) {
-                Ok((socket, peer)) => serve(socket, peer),
-                Err(Errno::AGAIN) => {
-                    ready.clear_ready();
-                    break;
+        match poll_fn(|cx| listener.poll_input(cx, accept_one, |_| false)).await {
+            Ok((socket, peer)) => serve(socket, peer),
+            // These say that the one connection at hand has failed before it was accepted.
+            Err(
+                Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+                | Errno::PERM
+                | Errno::TIMEDOUT,
+            ) => {}
+            Err(error) => {
+                let now = tokio::time::Instant::now();
+                if warned.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
+                    warned = Some(now);
+                    let error = io::Error::from(error);
+                    tracing::warn!(listener = name, %error, "cannot accept for now");
                 }
-                // These say that the one connection at hand has failed before it was accepted.
-                Err(
-                    Errno::CONNABORTED
-                    | Errno::INTR
-                    | Errno::PROTO
-                    | Errno::NETDOWN
-                    | Errno::NOPROTOOPT
-                    | Errno::HOSTDOWN
-                    | Errno::NONET
-                    | Errno::HOSTUNREACH
-                    | Errno::OPNOTSUPP
-                    | Errno::NETUNREACH
-                    | Errno::PERM
-                    | Errno::TIMEDOUT,
-                ) => {}
-                Err(error) => {
-                    let now = tokio::time::Instant::now();
-                    if warned.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
-                        warned = Some(now);
-                        let error = io::Error::from(error);
-                        tracing::warn!(listener = name, %error, "cannot accept for now");
-                    }
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                    break;
-                }
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
         }
-        drop(ready);
-        tokio::task::yield_now().await;
+        batch += 1;
+        if batch == ACCEPT_BATCH {
+            batch = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Plugins as the deciding code sees them: a wasm module behind the `Classifier` trait.
 //!
 //! Loading happens while a configuration is read, never on the path of a connection. What goes wrong in a call costs
-//! that connection this plugin's verdict and nothing else. `portsplit_runtime` does the rest.
+//! that connection this plugin's verdict and nothing else. What a plugin rejects by the first byte alone is remembered
+//! (`first_bytes`). `portsplit_runtime` does the rest.
+
+mod first_bytes;
 
 use std::env;
 use std::path::PathBuf;
@@ -9,8 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use portsplit_runtime::{Flags, LoadError, Plugin, PluginOptions, Runtime, RuntimeOptions, Verdict};
+use portsplit_runtime::{
+    CallError, Flags, LoadError, Outcome, Plugin, PluginOptions, Runtime, RuntimeOptions, Verdict,
+};
 
+use self::first_bytes::FirstBytes;
 use crate::decision::End;
 use crate::log::Throttle;
 use crate::matcher::{Answer, Classifier, Fact};
@@ -38,6 +44,7 @@ pub enum OnError {
 pub struct Guest {
     plugin: Plugin,
     on_error: OnError,
+    first_bytes: FirstBytes,
     errors: AtomicU64,
     warnings: Throttle,
 }
@@ -48,8 +55,12 @@ impl Guest {
     /// # Errors
     /// Whatever the runtime refuses the module for.
     pub fn load(wasm: &[u8], options: &PluginOptions, on_error: OnError) -> Result<Guest, LoadError> {
-        let plugin = runtime()?.load(wasm, options)?;
-        Ok(Guest { plugin, on_error, errors: AtomicU64::new(0), warnings: Throttle::new(Duration::from_secs(1)) })
+        Ok(Guest::new(runtime()?.load(wasm, options)?, on_error))
+    }
+
+    fn new(plugin: Plugin, on_error: OnError) -> Guest {
+        let warnings = Throttle::new(Duration::from_secs(1));
+        Guest { plugin, on_error, first_bytes: FirstBytes::new(), errors: AtomicU64::new(0), warnings }
     }
 
     /// Returns the plugin itself.
@@ -75,7 +86,33 @@ impl Classifier for Guest {
             Some(End::Full) => Flags::BUFFER_FULL,
             Some(End::Timeout) => Flags::TIME_UP,
         };
-        match self.plugin.classify(flight, flags) {
+        let mut called = None;
+        if let Some(first) = flight.first() {
+            let alone = std::slice::from_ref(first);
+            let rejected = self.first_bytes.rejects(*first, || {
+                let called = called.insert(self.plugin.classify(alone, Flags::NONE));
+                is_reject_without_a_word(called)
+            });
+            if rejected {
+                return Answer::Reject;
+            }
+            // If that was all the question, it need not be asked again; else the answer was about other bytes.
+            called = called.filter(|_| flight == alone && end.is_none());
+        }
+        self.answer(called.unwrap_or_else(|| self.plugin.classify(flight, flags)), end)
+    }
+}
+
+/// Tells whether a call ended with a reject and left nothing that would be missed if it were not made: a plugin that
+/// logs is asked each time.
+fn is_reject_without_a_word(called: &Result<Outcome, CallError>) -> bool {
+    called.as_ref().is_ok_and(|outcome| outcome.verdict == Verdict::Reject && outcome.logs.is_empty())
+}
+
+impl Guest {
+    /// Says what a call means for its connection; counts and logs one that failed.
+    fn answer(&self, called: Result<Outcome, CallError>, end: Option<End>) -> Answer {
+        match called {
             Ok(outcome) => match outcome.verdict {
                 Verdict::Match => Answer::Match(
                     outcome
@@ -116,10 +153,16 @@ pub fn runtime() -> Result<Runtime, LoadError> {
     Ok(made.insert(runtime).clone())
 }
 
-/// Where compiled plugins are kept: the folder a service manager gives us, else the user's cache.
+/// Where compiled plugins are kept: the first folder that a service manager gives us, else the user's cache.
 pub(crate) fn cache_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("CACHE_DIRECTORY")
-        .or_else(|| absolute("XDG_CACHE_HOME").map(|path| path.join("portsplit")))
-        .or_else(|| absolute("HOME").map(|path| path.join(".cache/portsplit")))
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let named = |name: &str| env::var_os(name).map(PathBuf::from).and_then(absolute);
+    let given = env::var_os("CACHE_DIRECTORY").and_then(|list| env::split_paths(&list).next());
+    given
+        .and_then(absolute)
+        .or_else(|| named("XDG_CACHE_HOME").map(|path| path.join("portsplit")))
+        .or_else(|| named("HOME").map(|path| path.join(".cache/portsplit")))
 }
+
+#[cfg(test)]
+mod tests;

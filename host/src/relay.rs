@@ -2,18 +2,23 @@
 //!
 //! What it keeps: every byte that was accepted from one side reaches the other unless that other side is gone; a
 //! half-close is passed on once the bytes before it are; an error in one direction never eats bytes of the other; an
-//! abort is passed on as an abort, after the bytes before it. A direction holds at most one buffer of bytes that the
-//! other side has not taken, and reads nothing meanwhile.
+//! abort is passed on as an abort, after the bytes before it. A direction holds at most one buffer or pipe of bytes that
+//! the other side has not taken, and reads nothing meanwhile.
+//!
+//! This file has what concerns both directions: their end, patience, and how both sides are closed; `direction` moves
+//! the bytes.
+
+mod direction;
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::buffer;
+use self::direction::{Direction, Progress, State};
+use crate::config::Splice;
 use crate::stream::Stream;
 
 /// How long a side that can take no more bytes is still read, so that closing does not destroy what it has not read yet.
@@ -24,6 +29,9 @@ const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long output may still come after the program of a connection has ended, when something else holds it open.
 const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
+
+/// The most that can be on its way when a program ends: what a pipe or a terminal holds, and a buffer of ours.
+const OUTPUT_LEFT_BYTES: u64 = 128 << 10;
 
 /// How long a relay may stand still.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +51,12 @@ pub struct Report {
     pub bytes_out: u64,
     /// How it ended.
     pub ending: Ending,
+}
+
+impl Patience {
+    fn shortest(self) -> Option<Duration> {
+        self.idle.into_iter().chain(self.half_closed).min()
+    }
 }
 
 /// How a relay ended.
@@ -76,100 +90,112 @@ impl Ending {
 /// What the upstream gets before anything else.
 #[derive(Debug, Default)]
 pub struct FirstFlight {
-    /// All bytes that were read before the decision.
-    pub bytes: Vec<u8>,
-    /// How many of them the upstream has taken already.
+    /// The bytes that were read before the decision and that the upstream has not taken yet.
+    pub rest: Vec<u8>,
+    /// How many bytes before these it has taken already.
     pub written: usize,
 }
 
-/// Relays until both sides are done, one aborts, or patience runs out, and closes both.
+/// A client and its upstream, until both are done, one aborts, or patience runs out.
 ///
-/// `first_flight` goes to the upstream before anything else. `upstream_ended` resolves when the upstream can take and
-/// make no more bytes although its descriptors may stay open, as when a program has exited; a socket never does.
-///
-/// # Cancel safety
-/// Dropping the future aborts both sides, so that neither takes what it has for complete.
-pub async fn relay(
-    mut client: Stream,
-    mut upstream: Stream,
-    first_flight: FirstFlight,
-    patience: Patience,
-    upstream_ended: impl Future<Output = ()>,
-) -> Report {
-    client.reset_on_drop(true);
-    upstream.reset_on_drop(true);
-    let mut relay = Relay {
-        client,
-        upstream,
-        inward: Direction::starting_with(first_flight),
-        outward: Direction::starting_with(FirstFlight::default()),
-        patience,
-        moved_at: Instant::now(),
-        output_deadline: None,
-    };
-    let ending = {
-        let mut timer = pin!(sleep(Duration::MAX));
-        let mut upstream_ended = pin!(upstream_ended);
-        let mut watching = true;
-        poll_fn(|cx| {
-            if watching && upstream_ended.as_mut().poll(cx).is_ready() {
-                watching = false;
-                relay.stop_input();
-            }
-            relay.poll_ending(cx, timer.as_mut())
-        })
-        .await
-    };
-    relay.close(ending).await;
-    Report { bytes_in: relay.inward.bytes, bytes_out: relay.outward.bytes, ending }
-}
-
-struct Relay {
+/// Dropping it before aborts both sides, so that neither takes what it has for complete.
+pub struct Relay {
     client: Stream,
     upstream: Stream,
     /// From the client to the upstream.
     inward: Direction,
     /// From the upstream to the client.
     outward: Direction,
-    patience: Patience,
     moved_at: Instant,
     /// When output is given up that something holds open although the program has ended.
     output_deadline: Option<Instant>,
+    /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
+    output_most: u64,
+    /// Made when there is something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// How it ends, once that is known.
+    ending: Option<Ending>,
+    /// How long the end waits for acknowledgements, if it does.
+    flush: Option<Box<Flush>>,
 }
 
-#[derive(Debug)]
-struct Direction {
-    /// Bytes that the target has not taken yet, from `taken` on.
-    pending: Vec<u8>,
-    taken: usize,
-    source_ended: bool,
-    /// The source is known to have aborted, although bytes from before may still wait to be moved.
-    source_aborted: bool,
-    state: State,
-    /// Bytes that the target has taken.
-    bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Open,
-    /// All bytes are delivered and the target knows that no more will come.
-    Done,
-    /// The target takes no more bytes; what comes is thrown away. `aborted` if it ended without finishing first.
-    Refused {
-        aborted: bool,
-    },
-}
-
-/// What a direction can do at the moment.
-enum Progress {
-    Waiting,
-    /// The source aborted, and all bytes before that are delivered.
-    SourceAborted,
+/// Waiting for acknowledgements, for which there is no event.
+#[derive(Clone, Copy, Debug)]
+struct Flush {
+    give_up: Instant,
+    /// Until the next look.
+    pause: Duration,
 }
 
 impl Relay {
-    fn poll_ending(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Ending> {
+    /// Begins to relay; `first_flight` goes to the upstream before anything else, and `now` is the time.
+    pub fn new(
+        mut client: Stream,
+        mut upstream: Stream,
+        first_flight: FirstFlight,
+        splice: Splice,
+        now: Instant,
+    ) -> Relay {
+        client.reset_on_drop(true);
+        upstream.reset_on_drop(true);
+        let splice = if client.is_socket() && upstream.is_socket() { splice } else { Splice::Never };
+        Relay {
+            client,
+            upstream,
+            inward: Direction::new(first_flight, splice),
+            outward: Direction::new(FirstFlight::default(), splice),
+            moved_at: now,
+            output_deadline: None,
+            output_most: u64::MAX,
+            timer: None,
+            ending: None,
+            flush: None,
+        }
+    }
+
+    /// Returns how many bytes have gone to the upstream and to the client, the first flight included.
+    pub fn moved(&self) -> (u64, u64) {
+        (self.inward.bytes, self.outward.bytes)
+    }
+
+    /// Relays to the end, as [`Relay::poll`]. `upstream_ended` resolves when the upstream can take and make no more
+    /// bytes although its descriptors may stay open, as when a program has exited; a socket never does.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: it can be called again.
+    pub async fn run(&mut self, patience: Patience, mut upstream_ended: Pin<&mut impl Future<Output = ()>>) -> Report {
+        let mut watching = true;
+        poll_fn(|cx| {
+            if watching && upstream_ended.as_mut().poll(cx).is_ready() {
+                watching = false;
+                self.stop_input();
+            }
+            self.poll(cx, patience)
+        })
+        .await
+    }
+
+    /// Relays what can be relayed now; ready when both sides may be closed, which dropping this does in a way that tells
+    /// each of them the truth about the other. Always one and the same task has to poll it.
+    pub fn poll(&mut self, cx: &mut Context<'_>, patience: Patience) -> Poll<Report> {
+        let ending = match self.ending {
+            Some(ending) => ending,
+            None => ready!(self.poll_ending(cx, patience)),
+        };
+        self.ending = Some(ending);
+        ready!(self.poll_delivered(cx, ending));
+        let (client_aborts, upstream_aborts) = match ending {
+            Ending::Done => (false, false),
+            Ending::ClientReset => (false, true),
+            Ending::UpstreamReset => (true, false),
+            Ending::Idle | Ending::HalfClosed => (true, true),
+        };
+        self.client.reset_on_drop(client_aborts);
+        self.upstream.reset_on_drop(upstream_aborts);
+        Poll::Ready(Report { bytes_in: self.inward.bytes, bytes_out: self.outward.bytes, ending })
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>, patience: Patience) -> Poll<Ending> {
         let before = self.inward.bytes + self.outward.bytes;
         let upstream_is_gone = self.inward.state == (State::Refused { aborted: true });
         let last = self.inward.state == State::Done;
@@ -195,44 +221,49 @@ impl Relay {
             (State::Refused { .. }, State::Done) if self.inward.source_ended => return Poll::Ready(Ending::Done),
             _ => {}
         }
-        self.poll_patience(cx, timer)
+        self.poll_patience(cx, patience)
     }
 
-    /// Looks at the clock only when the timer fires, so that moving bytes does not touch the timer.
-    fn poll_patience(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Ending> {
-        loop {
-            let Some((deadline, ending)) = self.deadline() else { return Poll::Pending };
-            if timer.deadline() > deadline {
-                timer.as_mut().reset(deadline);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+    fn poll_patience(&mut self, cx: &mut Context<'_>, patience: Patience) -> Poll<Ending> {
+        let Some((deadline, ending)) = self.deadline(patience) else { return Poll::Pending };
+        // The clock is looked at only when the timer fires, so that moving bytes does not touch the timer. A new one
+        // fires when the shortest patience would be at its end, so that a half-close need not touch it either.
+        let first = patience.shortest().and_then(|shortest| self.moved_at.checked_add(shortest));
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(sleep_until(first.map_or(deadline, |at| at.min(deadline)))));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
             if deadline <= Instant::now() {
                 return Poll::Ready(ending);
             }
             timer.as_mut().reset(deadline);
         }
+        Poll::Pending
     }
 
     /// Says when patience ends if nothing moves until then, and what that means.
-    fn deadline(&self) -> Option<(Instant, Ending)> {
-        let (patience, ending) = match (self.inward.state, self.outward.state) {
+    fn deadline(&self, patience: Patience) -> Option<(Instant, Ending)> {
+        let (longest, ending) = match (self.inward.state, self.outward.state) {
             // What a side that has gone left behind is worth waiting for, but not for long.
             (State::Open, _) if self.inward.source_aborted => (Some(FLUSH), Ending::ClientReset),
             (_, State::Open) if self.outward.source_aborted => (Some(FLUSH), Ending::UpstreamReset),
             (State::Refused { .. }, State::Done) => {
-                let linger = self.patience.half_closed.map_or(LINGER, |patience| patience.min(LINGER));
+                let linger = patience.half_closed.map_or(LINGER, |patience| patience.min(LINGER));
                 (Some(linger), Ending::Done)
             }
-            (State::Done, _) | (_, State::Done) => (self.patience.half_closed, Ending::HalfClosed),
-            _ => (self.patience.idle, Ending::Idle),
+            (State::Done, _) | (_, State::Done) => (patience.half_closed, Ending::HalfClosed),
+            _ if self.output_deadline.is_some() => (patience.half_closed, Ending::HalfClosed),
+            _ => (patience.idle, Ending::Idle),
         };
-        let patience = patience.and_then(|patience| self.moved_at.checked_add(patience)).map(|at| (at, ending));
-        match (patience, self.output_deadline) {
+        let end = longest.and_then(|longest| self.moved_at.checked_add(longest)).map(|at| (at, ending));
+        // What the program itself wrote waits for a slow client; what others write into its output does not.
+        let all_taken = !self.outward.holds_bytes() || self.outward.bytes >= self.output_most;
+        match (end, self.output_deadline.filter(|_| all_taken)) {
             (Some((at, _)), Some(cut)) if cut < at => Some((cut, Ending::Done)),
             (None, Some(cut)) => Some((cut, Ending::Done)),
-            (patience, _) => patience,
+            (end, _) => end,
         }
     }
 
@@ -242,140 +273,30 @@ impl Relay {
             self.inward.refuse(false);
         }
         self.output_deadline = Instant::now().checked_add(OUTPUT_DRAIN);
+        self.output_most = self.outward.bytes.saturating_add(OUTPUT_LEFT_BYTES);
         self.moved_at = Instant::now();
     }
 
-    /// Closes both sides the way that tells each of them the truth about the other.
-    async fn close(&mut self, ending: Ending) {
-        let (client_aborts, upstream_aborts) = match ending {
-            Ending::Done => (false, false),
-            Ending::ClientReset => (false, true),
-            Ending::UpstreamReset => (true, false),
-            Ending::Idle | Ending::HalfClosed => (true, true),
+    /// Waits until the side that is to be aborted has acknowledged everything, since an abort destroys what is still on
+    /// its way.
+    fn poll_delivered(&mut self, cx: &mut Context<'_>, ending: Ending) -> Poll<()> {
+        let aborted = match ending {
+            Ending::UpstreamReset => &self.client,
+            Ending::ClientReset => &self.upstream,
+            Ending::Done | Ending::Idle | Ending::HalfClosed => return Poll::Ready(()),
         };
-        match ending {
-            Ending::UpstreamReset => delivered(&self.client).await,
-            Ending::ClientReset => delivered(&self.upstream).await,
-            Ending::Done | Ending::Idle | Ending::HalfClosed => {}
-        }
-        self.client.reset_on_drop(client_aborts);
-        self.upstream.reset_on_drop(upstream_aborts);
-    }
-}
-
-/// Waits until the peer has acknowledged everything, since an abort destroys what is still on its way.
-async fn delivered(stream: &Stream) {
-    let give_up = Instant::now() + FLUSH;
-    let mut pause = Duration::from_micros(200);
-    while stream.unacknowledged_bytes() > 0 && Instant::now() < give_up {
-        sleep_until(Instant::now() + pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-impl Direction {
-    fn starting_with(first_flight: FirstFlight) -> Direction {
-        let FirstFlight { bytes: pending, written: taken } = first_flight;
-        Direction {
-            pending,
-            taken,
-            source_ended: false,
-            source_aborted: false,
-            state: State::Open,
-            bytes: taken as u64,
-        }
-    }
-
-    fn refuse(&mut self, aborted: bool) {
-        self.state = State::Refused { aborted };
-        self.pending = Vec::new();
-        self.taken = 0;
-    }
-
-    /// Moves what can be moved now.
-    ///
-    /// `source_is_gone` says that writing to the source has failed with its abort. The kernel reports an abort once:
-    /// what reads as the end afterwards is none. `last` says that the other direction is done, so that the target will
-    /// be closed next and need not be told of the end before.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut Stream,
-        source_is_gone: bool,
-        target: &mut Stream,
-        last: bool,
-    ) -> Progress {
-        loop {
-            if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
-                // Nobody reads the source meanwhile, so only this notices that it has gone.
-                self.source_aborted |= !self.source_ended && source.poll_reset(cx).is_ready();
-                return Progress::Waiting;
+        while aborted.unacknowledged_bytes() > 0 {
+            let now = Instant::now();
+            let flush = self
+                .flush
+                .get_or_insert_with(|| Box::new(Flush { give_up: now + FLUSH, pause: Duration::from_micros(200) }));
+            if now >= flush.give_up {
+                break;
             }
-            if self.source_ended {
-                if self.state == State::Open && last {
-                    self.state = State::Done;
-                } else if self.state == State::Open {
-                    match target.poll_finish(cx) {
-                        Poll::Ready(Ok(())) => self.state = State::Done,
-                        Poll::Ready(Err(_)) => self.refuse(false),
-                        Poll::Pending => {}
-                    }
-                }
-                return Progress::Waiting;
-            }
-            let read = buffer::with(|buffer| {
-                let read = source.poll_read(cx, buffer);
-                if let (Poll::Ready(Ok(bytes)), State::Open) = (&read, self.state)
-                    && let Some(fresh) = buffer.get(..*bytes)
-                {
-                    self.write_through(cx, target, fresh);
-                }
-                read
-            });
-            match read {
-                Poll::Pending => return Progress::Waiting,
-                Poll::Ready(Ok(0)) if source_is_gone || self.source_aborted => return Progress::SourceAborted,
-                Poll::Ready(Ok(0)) => self.source_ended = true,
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Progress::SourceAborted,
-            }
-        }
-    }
-
-    /// Writes fresh bytes straight from the shared buffer and keeps what the target does not take.
-    fn write_through(&mut self, cx: &mut Context<'_>, target: &Stream, mut fresh: &[u8]) {
-        while !fresh.is_empty() {
-            match target.poll_write(cx, fresh) {
-                Poll::Ready(Ok(bytes)) => {
-                    self.bytes += bytes as u64;
-                    fresh = fresh.get(bytes..).unwrap_or_default();
-                }
-                Poll::Ready(Err(error)) => return self.refuse(error.kind() == io::ErrorKind::ConnectionReset),
-                Poll::Pending => {
-                    self.pending = fresh.to_vec();
-                    self.taken = 0;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>, target: &Stream) -> Poll<()> {
-        while let Some(rest @ [_, ..]) = self.pending.get(self.taken..) {
-            match std::task::ready!(target.poll_write(cx, rest)) {
-                Ok(bytes) => {
-                    self.bytes += bytes as u64;
-                    self.taken += bytes;
-                }
-                Err(error) => {
-                    self.refuse(error.kind() == io::ErrorKind::ConnectionReset);
-                    return Poll::Ready(());
-                }
-            }
-        }
-        if self.pending.capacity() > 0 {
-            self.pending = Vec::new();
-            self.taken = 0;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(now)));
+            timer.as_mut().reset(now + flush.pause);
+            flush.pause = (flush.pause * 2).min(Duration::from_millis(50));
+            ready!(timer.as_mut().poll(cx));
         }
         Poll::Ready(())
     }

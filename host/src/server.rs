@@ -7,33 +7,58 @@ mod pid_file;
 pub(crate) mod worker;
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::{Access, access};
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getgid, getrlimit, getuid, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use self::pid_file::PidFile;
 use self::worker::{Command, Worker};
-use crate::config::{Address, Config, Identity, Problem};
+use crate::config::{Address, Config, Identity, Listener, Problem};
 use crate::connection::Plan;
 use crate::limits::Counters;
 use crate::listener::{self, BindError, Bound, SocketFile};
 use crate::sys;
+
+/// The control thread's reactor, which catches SIGHUP.
+#[derive(Debug)]
+pub struct Control {
+    reactor: tokio::runtime::Runtime,
+    hangup: Signal,
+}
+
+impl Control {
+    /// Catches SIGHUP from now on: one that comes while the configuration is read, which takes seconds where large plugins
+    /// have to be compiled, is a reload once the server is ready, and not its end.
+    ///
+    /// # Errors
+    /// Fails if the system refuses a reactor or the signal.
+    pub fn start() -> io::Result<Control> {
+        let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let hangup = reactor.block_on(async { signal(SignalKind::hangup()) })?;
+        sys::unblock_signals();
+        Ok(Control { reactor, hangup })
+    }
+}
 
 /// Serves `config` until a signal ends it, and re-reads its file at SIGHUP.
 ///
 /// # Errors
 /// Fails if an address cannot be bound, the pid file belongs to a running process, or privileges cannot be given up.
 /// Once it serves, it only ends by a signal.
-pub fn run(config: Config) -> Result<()> {
+pub fn run(config: Config, control: Control) -> Result<()> {
     report_panics();
-    raise_open_files_limit();
-    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    raise_open_files_limit(&config);
+    let Control { reactor, hangup } = control;
     // Handled from here on, a signal that comes while addresses are bound waits for its turn and leaves nothing behind.
-    let signals = control.block_on(async { Signals::handle() })?;
+    let stop = reactor.block_on(async { Stop::handle() })?;
+    let signals = Signals { hangup, stop };
     let config = Arc::new(config);
     let bound = config
         .listeners
@@ -43,9 +68,13 @@ pub fn run(config: Config) -> Result<()> {
     let _pid_file = config
         .pid_file
         .as_ref()
-        .map(|path| PidFile::create(path).with_context(|| format!("cannot write the pid file {}", path.display())))
+        .map(|path| {
+            PidFile::create(path)
+                .with_context(|| format!("cannot write the pid file {}", path.to_string_lossy().escape_debug()))
+        })
         .transpose()?;
     give_up_privileges(&config.identity)?;
+    warn_of_unreadable(&config);
 
     let counters = Arc::new(Counters::default());
     let workers = (0..config.workers)
@@ -55,7 +84,7 @@ pub fn run(config: Config) -> Result<()> {
     for (number, bound) in bound.into_iter().enumerate() {
         server.open(&config, number, bound);
     }
-    control.block_on(server.control(signals))
+    reactor.block_on(server.control(signals))
 }
 
 /// Everything the control thread holds.
@@ -74,7 +103,18 @@ struct Open {
     configured: Address,
     /// The address with the real port.
     actual: Address,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
+    /// What was asked for at binding, which a reload does not change.
+    mode: u32,
+    backlog: u32,
+}
+
+impl Open {
+    /// Tells whether this can go on as `listener` of a new configuration: a socket file that somebody has removed leads
+    /// nobody here any more.
+    fn can_be(&self, listener: &Listener) -> bool {
+        self.configured == listener.address && self.file.as_ref().is_none_or(SocketFile::is_in_place)
+    }
 }
 
 impl Server {
@@ -93,30 +133,36 @@ impl Server {
             }
         }
         self.drain(&mut stop).await;
+        for worker in self.workers.drain(..) {
+            worker.stop();
+        }
         tracing::info!(
             accepted = self.counters.accepted.load(Ordering::Relaxed),
             refused = self.counters.refused.load(Ordering::Relaxed),
             upstream_failures = self.counters.upstream_failures.load(Ordering::Relaxed),
             "stopped"
         );
-        for worker in self.workers.drain(..) {
-            worker.stop();
-        }
         Ok(())
     }
 
     /// Hands a bound address to the workers.
     fn open(&mut self, config: &Arc<Config>, number: usize, bound: Bound) {
         let Some(plan) = self.plan(config, number, &bound.address) else { return };
+        let Some(listener) = config.listeners.get(number) else { return };
         tracing::info!(address = %bound.address, "listening");
         let id = self.next_id;
         self.next_id += 1;
         for (worker, socket) in self.workers.iter().zip(bound.sockets) {
             worker.send(Command::Listen { id, socket, plan: Arc::clone(&plan) });
         }
-        let configured =
-            config.listeners.get(number).map_or(bound.address.clone(), |listener| listener.address.clone());
-        self.listeners.push(Open { id, configured, actual: bound.address, _file: bound.file });
+        self.listeners.push(Open {
+            id,
+            configured: listener.address.clone(),
+            actual: bound.address,
+            file: bound.file,
+            mode: listener.mode,
+            backlog: listener.backlog,
+        });
     }
 
     fn plan(&self, config: &Arc<Config>, number: usize, actual: &Address) -> Option<Arc<Plan>> {
@@ -140,33 +186,28 @@ impl Server {
     }
 
     fn try_reload(&mut self) -> Result<()> {
-        let (config, warnings) =
-            Config::load_with_warnings(&self.config.path).map_err(|errors| anyhow::anyhow!(errors.summary()))?;
+        let (config, warnings) = read_again(&self.config.path)?;
         log_warnings(&warnings);
         let config = Arc::new(config);
-        let is_open = |address: &Address| self.listeners.iter().any(|open| open.configured == *address);
+        let kept = self.kept(&config.listeners);
         let mut bound = Vec::new();
-        for (number, listener) in config.listeners.iter().enumerate() {
-            if !is_open(&listener.address) {
-                bound.push((number, listener::bind(listener, self.workers.len())?));
+        for ((number, listener), kept) in config.listeners.iter().enumerate().zip(&kept) {
+            if kept.is_none() {
+                bound.push((number, listener::bind(listener, self.workers.len()).map_err(|error| self.own(error))?));
             }
         }
         // Nothing below can fail.
-        self.warn_of_restarts(&config);
-        let (kept, closed) = std::mem::take(&mut self.listeners)
-            .into_iter()
-            .partition(|open| config.listeners.iter().any(|listener| listener.address == open.configured));
-        self.listeners = kept;
-        let closed: Vec<Open> = closed;
-        for open in closed {
-            self.tell_workers(|| Command::Close { id: open.id });
-            tracing::info!(address = %open.actual, "closed");
-        }
-        for open in &self.listeners {
-            let number = config.listeners.iter().position(|listener| listener.address == open.configured);
-            if let Some(plan) = number.and_then(|number| self.plan(&config, number, &open.actual)) {
+        self.warn_of_restarts(&config, &kept);
+        for (at, open) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
+            let Some(number) = kept.iter().position(|kept| *kept == Some(at)) else {
+                self.tell_workers(|| Command::Close { id: open.id });
+                tracing::info!(address = %open.actual, "closed");
+                continue;
+            };
+            if let Some(plan) = self.plan(&config, number, &open.actual) {
                 self.tell_workers(|| Command::Replace { id: open.id, plan: Arc::clone(&plan) });
             }
+            self.listeners.push(open);
         }
         for (number, bound) in bound {
             self.open(&config, number, bound);
@@ -175,13 +216,49 @@ impl Server {
         Ok(())
     }
 
-    fn warn_of_restarts(&self, new: &Config) {
+    /// Finds for each of `listeners` the open one that goes on as it; of several on port 0 each has its own.
+    fn kept(&self, listeners: &[Listener]) -> Vec<Option<usize>> {
+        let mut kept: Vec<Option<usize>> = Vec::new();
+        for listener in listeners {
+            let mut open = self.listeners.iter().enumerate();
+            let found = open.find(|(at, open)| open.can_be(listener) && !kept.contains(&Some(*at)));
+            kept.push(found.map(|(at, _)| at));
+        }
+        kept
+    }
+
+    /// Adds to an error of binding that it is one of our own listeners that is in the way.
+    fn own(&self, mut error: BindError) -> BindError {
+        let port = |address: &Address| match address {
+            Address::Tcp(address) => Some((address.is_ipv4(), address.port())),
+            Address::Unix(_) => None,
+        };
+        let ours = self
+            .listeners
+            .iter()
+            .find(|open| port(&error.address).is_some() && port(&open.actual) == port(&error.address));
+        if let Some(open) = ours {
+            error.reason =
+                format!("{}; it may be this process on {}, and a restart changes that", error.reason, open.actual);
+        }
+        error
+    }
+
+    fn warn_of_restarts(&self, new: &Config, kept: &[Option<usize>]) {
         let old = &self.config;
+        let differs = |differs: fn(&Open, &Listener) -> bool| {
+            let mut pairs = new.listeners.iter().zip(kept);
+            pairs.any(|(listener, at)| {
+                at.and_then(|at| self.listeners.get(at)).is_some_and(|open| differs(open, listener))
+            })
+        };
         for (key, changed) in [
             ("workers", old.workers != new.workers),
             ("pid_file", old.pid_file != new.pid_file),
             ("user/group", old.identity != new.identity),
             ("log", old.log != new.log),
+            ("mode", differs(|open, listener| open.mode != listener.mode)),
+            ("backlog", differs(|open, listener| open.backlog != listener.backlog)),
         ] {
             if changed {
                 tracing::warn!(key, "this key takes effect at the next start only");
@@ -217,6 +294,15 @@ impl Server {
     }
 }
 
+/// Reads the configuration file once more.
+fn read_again(path: &Path) -> Result<(Config, Vec<Problem>)> {
+    // Opening a pipe, such as that of a shell's `<(...)`, waits for a writer, and no signal would be heard meanwhile.
+    if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        anyhow::bail!("{} is a pipe, which cannot be read again", path.to_string_lossy().escape_debug());
+    }
+    Config::load_with_warnings(path).map_err(|errors| anyhow::anyhow!(errors.summary()))
+}
+
 /// Logs what is allowed in a configuration but hardly meant.
 pub(crate) fn log_warnings(warnings: &[Problem]) {
     for warning in warnings {
@@ -230,13 +316,6 @@ struct Signals {
     stop: Stop,
 }
 
-impl Signals {
-    fn handle() -> io::Result<Signals> {
-        let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-        Ok(Signals { hangup: signal(SignalKind::hangup())?, stop })
-    }
-}
-
 /// The signals that end the process.
 struct Stop {
     terminate: Signal,
@@ -244,6 +323,10 @@ struct Stop {
 }
 
 impl Stop {
+    fn handle() -> io::Result<Stop> {
+        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
     async fn requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -262,18 +345,42 @@ fn report_panics() {
 }
 
 /// Raises the limit on open files to what the system allows; every connection takes two.
-fn raise_open_files_limit() {
+fn raise_open_files_limit(config: &Config) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %io::Error::from(error), "cannot raise the limit on open files");
     }
+    let max_connections = config.limits.max_connections;
+    if let Some(open_files) = getrlimit(Resource::Nofile).current
+        && usize::try_from(open_files).is_ok_and(|open_files| open_files / 2 < max_connections)
+    {
+        tracing::warn!(max_connections, open_files, "a connection takes two open files, and fewer are allowed");
+    }
 }
 
 fn give_up_privileges(identity: &Identity) -> Result<()> {
+    if is_already(identity) {
+        return Ok(());
+    }
     let name = |of: &Option<(String, u32)>| of.as_ref().map_or("-".to_owned(), |(name, _)| name.clone());
     let id = |of: &Option<(String, u32)>| of.as_ref().map(|(_, id)| *id);
     sys::become_identity(id(&identity.user), id(&identity.group)).with_context(|| {
         format!("cannot become user {}, group {}; start as root", name(&identity.user), name(&identity.group))
     })
+}
+
+/// Tells whether we were started as whom we are to become, by somebody who left us no right to change anything.
+fn is_already(identity: &Identity) -> bool {
+    let user = identity.user.as_ref().is_none_or(|(_, id)| [getuid(), geteuid()].iter().all(|uid| uid.as_raw() == *id));
+    let group =
+        identity.group.as_ref().is_none_or(|(_, id)| [getgid(), getegid()].iter().all(|gid| gid.as_raw() == *id));
+    user && group && !geteuid().is_root()
+}
+
+/// Warns if the user that we have become cannot read the configuration, which is noticed at the next reload otherwise.
+fn warn_of_unreadable(config: &Config) {
+    if let (Some((user, _)), Err(error)) = (&config.identity.user, access(&config.path, Access::READ_OK)) {
+        tracing::warn!(user, error = %io::Error::from(error), "this user cannot read the configuration: no reload will work");
+    }
 }

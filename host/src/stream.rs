@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, sockopt};
 
 use crate::action::exec::pty_end_of_input;
+use crate::pipe::Pipe;
 use crate::sys;
 use crate::watched::Watched;
 
@@ -28,8 +29,16 @@ pub struct Stream {
 enum Kind {
     Tcp(Watched),
     Unix(Watched),
-    Pipes { input: Option<Watched>, output: Watched },
-    Terminal(Terminal),
+    // Boxed so that sockets, of which there are many, need no room for them.
+    Pipes(Box<Pipes>),
+    Terminal(Box<Terminal>),
+}
+
+/// Our ends of a program's standard input, until that is finished, and output.
+#[derive(Debug)]
+struct Pipes {
+    input: Option<Watched>,
+    output: Watched,
 }
 
 /// Our side of a terminal, and what it takes to end its input.
@@ -55,13 +64,14 @@ impl Stream {
 
     /// Takes our ends, which must not block, of a program's standard input and output.
     pub fn pipes(input: OwnedFd, output: OwnedFd) -> Stream {
-        Stream::new(Kind::Pipes { input: Some(Watched::new(input)), output: Watched::new_empty(output) })
+        let pipes = Pipes { input: Some(Watched::new(input)), output: Watched::new_empty(output) };
+        Stream::new(Kind::Pipes(Box::new(pipes)))
     }
 
     /// Takes our side, which must not block, of a program's terminal.
     pub fn terminal(master: OwnedFd) -> Stream {
         let master = Watched::new_empty(master);
-        Stream::new(Kind::Terminal(Terminal { master, last: Cell::new(None), ending: None }))
+        Stream::new(Kind::Terminal(Box::new(Terminal { master, last: Cell::new(None), ending: None })))
     }
 
     fn new(kind: Kind) -> Stream {
@@ -74,7 +84,8 @@ impl Stream {
     /// Whatever the kernel reports, such as `ConnectionReset`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Pipes { output: fd, .. } => fd.poll_read(cx, buf),
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_read(cx, buf),
+            Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf),
             Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf) {
                 // A terminal whose program side is closed by all reports an I/O error, which is its end.
                 Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(0)),
@@ -83,11 +94,38 @@ impl Stream {
         }
     }
 
+    /// Tells whether bytes can be spliced from and to it: to and from sockets, as far as the kernel goes along.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.kind, Kind::Tcp(_) | Kind::Unix(_))
+    }
+
+    /// Moves what is there into an empty pipe, as [`Pipe::fill`].
+    ///
+    /// # Errors
+    /// As [`Pipe::fill`].
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_fill(cx, pipe),
+            Kind::Pipes(_) | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
+        }
+    }
+
+    /// Moves what fits now out of a pipe that is not empty, as [`Pipe::drain`].
+    ///
+    /// # Errors
+    /// As [`Pipe::drain`].
+    pub(crate) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_drain(cx, pipe),
+            Kind::Pipes(_) | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
+        }
+    }
+
     /// Resolves when the peer has aborted, even if bytes from before are still to be read; only TCP can tell.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.kind {
             Kind::Tcp(fd) => fd.poll_reset(cx).map(|_| ()),
-            Kind::Unix(_) | Kind::Pipes { .. } | Kind::Terminal(_) => Poll::Pending,
+            Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => Poll::Pending,
         }
     }
 
@@ -97,8 +135,11 @@ impl Stream {
     /// Whatever the kernel reports, such as `BrokenPipe`.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) | Kind::Pipes { input: Some(fd), .. } => fd.poll_write(cx, buf),
-            Kind::Pipes { input: None, .. } => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_write(cx, buf),
+            Kind::Pipes(pipes) => match &pipes.input {
+                Some(input) => input.poll_write(cx, buf),
+                None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            },
             Kind::Terminal(terminal) => {
                 let written = terminal.master.poll_write(cx, buf);
                 if let Poll::Ready(Ok(bytes)) = &written {
@@ -119,8 +160,8 @@ impl Stream {
                 Err(Errno::NOTCONN) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },
-            Kind::Pipes { input, .. } => {
-                *input = None;
+            Kind::Pipes(pipes) => {
+                pipes.input = None;
                 Poll::Ready(Ok(()))
             }
             Kind::Terminal(terminal) => {
@@ -147,7 +188,7 @@ impl Stream {
     pub fn unacknowledged_bytes(&self) -> usize {
         match &self.kind {
             Kind::Tcp(fd) => sys::unacknowledged_bytes(fd.as_fd()),
-            Kind::Unix(_) | Kind::Pipes { .. } | Kind::Terminal(_) => 0,
+            Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => 0,
         }
     }
 
@@ -160,7 +201,7 @@ impl Stream {
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => Some(fd.as_fd()),
-            Kind::Pipes { .. } | Kind::Terminal(_) => None,
+            Kind::Pipes(_) | Kind::Terminal(_) => None,
         }
     }
 }

@@ -2,7 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Returns how many bytes of a socket's output the peer has not acknowledged yet; 0 where the kernel cannot tell.
 pub(crate) fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> usize {
@@ -10,6 +15,20 @@ pub(crate) fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> usize {
     // SAFETY: the descriptor is open for the length of the borrow, and TIOCOUTQ writes one int to the given address.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Lets the signals that mean something through to this thread, whatever mask the process was started with.
+pub(crate) fn unblock_signals() {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set that the other calls change and read; the null pointer says that the
+    // mask before is not wanted. None of them can fail with these arguments.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+    }
 }
 
 /// Gives up the group and user of the whole process, for good; `user` last, since it takes the right to do the rest.
@@ -29,4 +48,14 @@ pub(crate) fn become_identity(user: Option<u32>, group: Option<u32>) -> io::Resu
         check(unsafe { libc::setresuid(user, user, user) })?;
     }
     Ok(())
+}
+
+/// Registers a descriptor with the runtime of this thread.
+///
+/// # Panics
+/// There is no runtime.
+pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, and nothing can replace it inside.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    Ok(registered?)
 }

@@ -156,6 +156,14 @@ impl ConfigError {
     }
 
     /// Says which key it is about. Called again on the way out it puts the keys around it in front: `list.key`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::ConfigError;
+    /// let error = ConfigError::new("must be less than 9").at("least").at("limits");
+    /// assert_eq!(error.to_string(), "`limits.least` must be less than 9");
+    /// ```
     #[must_use]
     pub fn at(self, key: &str) -> ConfigError {
         let mut path = Text::new();
@@ -268,7 +276,7 @@ macro_rules! config {
                             return $crate::json::value(&mut $key, key, json);
                         }
                     )*
-                    ::core::result::Result::Err($crate::ConfigError::new("is not a known key").at(key))
+                    ::core::result::Result::Err($crate::json::unknown_key(key))
                 })?;
                 ::core::result::Result::Ok($name {
                     $( $key: match $key {

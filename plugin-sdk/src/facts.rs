@@ -20,6 +20,9 @@ pub const MAX_FACTS: usize = 16;
 /// ```
 pub const MAX_FACT_BYTES: usize = 1024;
 
+/// The most bytes [`Facts::add_lower`] and [`Facts::add_host`] take: the longest name in the DNS.
+const MAX_NAME_BYTES: usize = 255;
+
 /// Collects the facts of one call.
 ///
 /// They count only if the call matches, so they can be added while parsing. But a match is final, and the facts are
@@ -75,6 +78,81 @@ impl Facts {
     /// ```
     pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.add_bytes(name, value.as_ref());
+    }
+
+    /// Adds a fact with its ASCII letters in lower case, for names that mean the same in any case: `where` compares
+    /// bytes. Returns whether it did; a value is left out if it has none or more than 255 bytes, or other than
+    /// printable ASCII.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Facts::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # fn example(facts: &mut Facts) {
+    /// facts.add_lower("upgrade", b"WebSocket");
+    /// # }
+    /// ```
+    pub fn add_lower(&mut self, name: &str, value: &[u8]) -> bool {
+        let mut buffer = [0; MAX_NAME_BYTES];
+        let Some(lower) = buffer.get_mut(..value.len()).filter(|lower| !lower.is_empty()) else { return false };
+        for (to, from) in lower.iter_mut().zip(value) {
+            if !from.is_ascii_graphic() {
+                return false;
+            }
+            *to = from.to_ascii_lowercase();
+        }
+        self.add_bytes(name, lower);
+        true
+    }
+
+    /// Adds the host of an authority, `user@host:port` with or without user and port, in the form in which TLS names
+    /// it: in lower case and without a final dot. An address of IPv6 keeps its brackets. Returns whether it did, as
+    /// [`add_lower`](Facts::add_lower).
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Facts::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// struct Host;
+    /// impl Classifier for Host {
+    ///     type Config = ();
+    ///     fn new(_: ()) -> Result<Self, ConfigError> {
+    ///         Ok(Host)
+    ///     }
+    ///     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
+    ///         facts.add_host("host", input.cursor().line(99)?);
+    ///         Ok(Match)
+    ///     }
+    /// }
+    /// # export! {
+    /// #     classifier: Host, name: "host", description: "A host.", protocols: ["host"], max_bytes: 99,
+    /// #     facts: { "host": "the host" },
+    /// # }
+    /// # let host = |line: &[u8]| portsplit_plugin().configure("{}").unwrap().decide(line).fact("host");
+    /// assert_eq!(host(b"alice@Example.org.:8080\n").as_deref(), Some("example.org"));
+    /// assert_eq!(host(b"[2001:DB8::1]:80\n").as_deref(), Some("[2001:db8::1]"));
+    /// assert_eq!(host(b"2001:db8::1\n").as_deref(), Some("2001:db8::1"));
+    /// assert_eq!(host(b":80\n"), None);
+    /// ```
+    pub fn add_host(&mut self, name: &str, authority: &[u8]) -> bool {
+        let host = authority.rsplit(|b| *b == b'@').next().unwrap_or(authority);
+        let (is_end, kept): (fn(&u8) -> bool, usize) =
+            if host.first() == Some(&b'[') { (|b| *b == b']', 1) } else { (|b| *b == b':', 0) };
+        let mut ends = host.iter().enumerate().filter(|(_, b)| is_end(b)).map(|(index, _)| index + kept);
+        // Two colons without brackets are no port but an address.
+        let host = match (ends.next(), ends.next()) {
+            (Some(end), None) => host.get(..end).unwrap_or(host),
+            _ => host,
+        };
+        self.add_lower(name, host.strip_suffix(b".").unwrap_or(host))
     }
 
     /// Adds a fact whose value is a number, in decimal.

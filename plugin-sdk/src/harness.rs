@@ -145,13 +145,13 @@ pub use portsplit_runtime::{Fact, Flags, Manifest, PluginOptions};
 
 pub use self::cases::{Case, CaseError, CaseOutcome, Cases, CasesOutcome, DecidedAt, Expected};
 pub use self::confusion::{Confusion, ConfusionRow, Overlap, WrongCell};
-pub use self::corpus::{Corpus, CorpusError, Negative, Origin, Role, Sample};
+pub use self::corpus::{Corpus, CorpusError, Exception, Exceptions, Negative, Origin, Role, Sample};
 pub use self::differential::{Difference, differential};
 pub use self::feed::Fed;
 pub use self::judgement::{Answer, Fault, FaultKind, Judgement};
 pub use self::laws::{Law, LawReport, Laws, Report, Violation};
 pub use self::measure::{
-    Claimed, Disagreement, Failure, Measurement, Missed, Overall, Protocol, Spread, Wrong, measure,
+    Claimed, Disagreement, Failure, LeftOut, Measurement, Missed, Overall, Protocol, Spread, Wrong, measure,
 };
 pub use self::plugin::{Builder, LoadFailure, Plugin};
 pub use self::text::hexdump;

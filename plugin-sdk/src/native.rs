@@ -26,6 +26,13 @@ pub struct Fact {
 
 impl Fact {
     /// The value as text; bytes that are not UTF-8 are replaced.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::native::Fact;
+    /// assert_eq!(Fact { name: "user".into(), value: b"al\xffice".to_vec() }.text(), "al\u{fffd}ice");
+    /// ```
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.value)
     }
@@ -88,6 +95,27 @@ pub struct NativePlugin {
 }
 
 /// A configured native plugin; [`NativePlugin`] shows how one is made.
+///
+/// # Examples
+///
+/// ```
+/// # use portsplit_plugin_sdk::prelude::*;
+/// # struct Ping;
+/// # impl Classifier for Ping {
+/// #     type Config = ();
+/// #     fn new(_: ()) -> Result<Self, ConfigError> {
+/// #         Ok(Ping)
+/// #     }
+/// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+/// #         input.cursor().tag(b"PING")?;
+/// #         Ok(Match)
+/// #     }
+/// # }
+/// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+/// let ping = portsplit_plugin().configure("{}")?;
+/// assert_eq!(ping.decide(b"PONG").at, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Configured {
     max_bytes: usize,
     classifier: Box<dyn Erased>,
@@ -140,6 +168,27 @@ impl<C: Classifier> Erased for C {
 
 impl NativePlugin {
     /// Takes a classifier and its manifest. [`export!`](crate::export!) calls this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # struct Ping;
+    /// # impl Classifier for Ping {
+    /// #     type Config = ();
+    /// #     fn new(_: ()) -> Result<Self, ConfigError> {
+    /// #         Ok(Ping)
+    /// #     }
+    /// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    /// #         input.cursor().tag(b"PING")?;
+    /// #         Ok(Match)
+    /// #     }
+    /// # }
+    /// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    /// use portsplit_plugin_sdk::native::NativePlugin;
+    /// let plugin = NativePlugin::new::<Ping>("{}", 4);
+    /// assert_eq!(plugin.max_bytes(), 4);
+    /// ```
     pub fn new<C: Classifier + 'static>(manifest: &'static str, max_bytes: usize) -> NativePlugin {
         fn make<C: Classifier + 'static>(json: &str) -> Result<Box<dyn Erased>, ConfigError> {
             Ok(Box::new(C::new(from_json(json)?)?))
@@ -148,11 +197,49 @@ impl NativePlugin {
     }
 
     /// The manifest as the section `portsplit.manifest` has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # struct Ping;
+    /// # impl Classifier for Ping {
+    /// #     type Config = ();
+    /// #     fn new(_: ()) -> Result<Self, ConfigError> {
+    /// #         Ok(Ping)
+    /// #     }
+    /// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    /// #         input.cursor().tag(b"PING")?;
+    /// #         Ok(Match)
+    /// #     }
+    /// # }
+    /// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    /// assert!(portsplit_plugin().manifest_json().contains(r#""name":"ping""#));
+    /// ```
     pub fn manifest_json(&self) -> &'static str {
         self.manifest
     }
 
     /// The most bytes it looks at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # struct Ping;
+    /// # impl Classifier for Ping {
+    /// #     type Config = ();
+    /// #     fn new(_: ()) -> Result<Self, ConfigError> {
+    /// #         Ok(Ping)
+    /// #     }
+    /// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    /// #         input.cursor().tag(b"PING")?;
+    /// #         Ok(Match)
+    /// #     }
+    /// # }
+    /// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    /// assert_eq!(portsplit_plugin().max_bytes(), 4);
+    /// ```
     pub fn max_bytes(&self) -> usize {
         self.max_bytes
     }
@@ -162,6 +249,26 @@ impl NativePlugin {
     /// # Errors
     ///
     /// [`ConfigError`] if the classifier refuses it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # struct Ping;
+    /// # impl Classifier for Ping {
+    /// #     type Config = ();
+    /// #     fn new(_: ()) -> Result<Self, ConfigError> {
+    /// #         Ok(Ping)
+    /// #     }
+    /// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    /// #         input.cursor().tag(b"PING")?;
+    /// #         Ok(Match)
+    /// #     }
+    /// # }
+    /// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    /// assert!(portsplit_plugin().configure("{}").is_ok());
+    /// assert!(portsplit_plugin().configure(r#"{"a": 1}"#).is_err());
+    /// ```
     pub fn configure(&self, json: &str) -> Result<Configured, ConfigError> {
         Ok(Configured { max_bytes: self.max_bytes, classifier: (self.make)(json)? })
     }
@@ -169,6 +276,27 @@ impl NativePlugin {
 
 impl Configured {
     /// Makes one call, as the host would: bytes past `max_bytes` are cut off, with the flag that says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # struct Ping;
+    /// # impl Classifier for Ping {
+    /// #     type Config = ();
+    /// #     fn new(_: ()) -> Result<Self, ConfigError> {
+    /// #         Ok(Ping)
+    /// #     }
+    /// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    /// #         input.cursor().tag(b"PING")?;
+    /// #         Ok(Match)
+    /// #     }
+    /// # }
+    /// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    /// let ping = portsplit_plugin().configure("{}")?;
+    /// assert_eq!(ping.classify(Input::new(b"PI")).verdict, Verdict::NeedMore(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn classify(&self, input: Input<'_>) -> Outcome {
         let shown = input.bytes.get(..self.max_bytes).unwrap_or(input.bytes);
         let input = Input { bytes: shown, full: input.full || shown.len() == self.max_bytes, ..input };
@@ -179,6 +307,28 @@ impl Configured {
     }
 
     /// Shows the bytes one more at a time until the verdict is final.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::prelude::*;
+    /// # struct Ping;
+    /// # impl Classifier for Ping {
+    /// #     type Config = ();
+    /// #     fn new(_: ()) -> Result<Self, ConfigError> {
+    /// #         Ok(Ping)
+    /// #     }
+    /// #     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    /// #         input.cursor().tag(b"PING")?;
+    /// #         Ok(Match)
+    /// #     }
+    /// # }
+    /// # export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    /// let ping = portsplit_plugin().configure("{}")?;
+    /// let decided = ping.decide(b"PING and more");
+    /// assert_eq!((decided.verdict, decided.at), (Verdict::Match, 4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn decide(&self, bytes: &[u8]) -> Decided {
         let mut last = Decided { verdict: Verdict::NeedMore(1), at: 0, facts: Vec::new() };
         for at in 0..=bytes.len() {

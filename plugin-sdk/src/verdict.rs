@@ -105,6 +105,16 @@ impl Verdict {
     ///
     /// Need-more becomes [`Verdict::Reject`] where no more bytes will come, and where more than `max_bytes` would be
     /// needed. A number that is not more than there are bytes becomes one more than there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::prelude::*;
+    ///
+    /// let input = Input::new(b"SSH");
+    /// assert_eq!(Verdict::settle(Err(NeedMore(4)), input, 64), Verdict::NeedMore(4));
+    /// assert_eq!(Verdict::settle(Err(NeedMore(4)), Input::with_flags(b"SSH", 1), 64), Verdict::Reject);
+    /// ```
     pub fn settle(answer: Answer, input: crate::Input<'_>, max_bytes: usize) -> Verdict {
         match answer {
             Ok(Match) => Verdict::Match,

@@ -104,6 +104,43 @@ fn a_corpus_measures_recall_precision_and_claims() {
 }
 
 #[test]
+fn cases_of_modules_in_dist_lie_in_folders_of_their_names() {
+    let folder = Folder::new();
+    packed(&folder, "letter-a", letter_a(), "");
+    folder.write("dist/letter-a.wasm", std::fs::read(folder.path().join("letter-a.wasm")).unwrap());
+    folder.write("letter-a/cases.toml", "[[case]]\nname = \"x\"\ntext = 'Abc'\nexpect = \"match\"\n");
+    folder.plugin(&["test", "--matrix", "dist/letter-a.wasm"]).exits_with(0).says(&["1 plugin, 1 case, 1 answer"]);
+    folder.plugin(&["test", "--matrix", "letter-a.wasm"]).exits_with(0).says(&["1 plugin, 0 cases"]);
+}
+
+#[test]
+fn samples_left_out_by_name_are_listed_and_both_figures_shown() {
+    let folder = Folder::new();
+    packed(&folder, "letter-a", letter_a(), "");
+    corpus(&folder, &[line("letters", "f1", &["A"]), line("letters", "f2", &["B"]), line("noise", "f3", &["A"])]);
+    let entry = |flow: &str, label: &str| {
+        format!("[[except]]\nflow = \"{flow}\"\nlabel = \"{label}\"\nreason = \"not what it says\"\n")
+    };
+    folder.write("but.toml", [entry("f2", "letters"), entry("f3", "noise"), entry("f9", "noise")].concat());
+    let limits = ["--except", "but.toml", "--least-recall", "1", "--least-precision", "1"];
+    measure(&folder, &[&["letter-a.wasm"], &limits[..]].concat()).exits_with(0).says(&[
+        "1.0000: 1 of 1 samples",
+        "2 samples by name; with them it would be",
+        "0.5000: 1 of 2\n",
+        "0.5000: 1 claim wrong",
+        "1.0000: 1 of 1 claimed",
+        "left out: letters, made up.pcap f2: not what it says",
+        "no such sample to leave out: noise, f9",
+    ]);
+    let json = measure(&folder, &["letter-a.wasm", "--except", "but.toml", "--json"]).exits_with(0).json();
+    assert_eq!(json["measured"]["with_all"]["recall"], json!(0.5), "{json}");
+    assert_eq!(json["measured"]["left_out_by_name"][1]["flow"], "f3", "{json}");
+    assert_eq!(json["exceptions_without_a_sample"][0]["flow"], "f9", "{json}");
+    folder.write("but.toml", "[[except]]\nflow = \"f2\"\n");
+    measure(&folder, &["letter-a.wasm", "--except", "but.toml"]).exits_with(1).says(&["but.toml: the exceptions: "]);
+}
+
+#[test]
 fn limits_on_a_corpus_fail_the_command() {
     let folder = Folder::new();
     packed(&folder, "letter-a", letter_a(), "");

@@ -3,6 +3,7 @@
 use super::guest::{Modules, assemble, classifier, said};
 use crate::support::config::{LISTEN, service};
 use crate::support::portsplit::{run, run_config};
+use crate::support::tools;
 
 const BUFFER: &str = r#"(func (export "portsplit_buffer") (param i32) (result i32) (i32.const 64))"#;
 const CLASSIFY: &str = r#"(func (export "portsplit_classify") (param i32 i32) (result i64) (i64.const 0))"#;
@@ -102,6 +103,24 @@ fn a_raised_limit_admits_a_larger_module() {
         let output = run(&["check", "-c", file.to_str().unwrap()]);
         assert_eq!(output.code, Some(code), "max_size = {limit}: {}", said(&output));
     }
+}
+
+#[test]
+fn few_addresses_are_enough_for_small_and_large_plugins() {
+    if !tools::have(&["prlimit"]) {
+        return;
+    }
+    let modules = Modules::new();
+    modules.add("small", &classifier("(i64.const 0)"));
+    let large = parts(&[r#"(memory (export "memory") 17)"#, MARKER, BUFFER, CLASSIFY]);
+    let file = modules.add("large", &large).with_extension("toml");
+    let services = ["small", "large"].map(|name| service(name, &format!("plugin = \"{name}\""), "close = true"));
+    std::fs::write(&file, format!("{}{LISTEN}{}", modules.key(), services.concat())).unwrap();
+    // Room for one pool of 64 slots with 4 MiB each, not for two.
+    let program = env!("CARGO_BIN_EXE_portsplit");
+    let args = ["--as=520000000", program, "check", "-c", file.to_str().unwrap()];
+    let output = tools::run("prlimit", &args);
+    assert_eq!(output.code, Some(0), "{}", said(&output));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn compiled_plugins_are_kept_for_the_user_only_and_make_a_start_faster() {
     let places = [
         (String::new(), home.path().join(".cache/portsplit")),
         (format!("XDG_CACHE_HOME={}", home.path().join("xdg").display()), home.path().join("xdg/portsplit")),
-        (format!("CACHE_DIRECTORY={}", home.path().join("manager").display()), home.path().join("manager")),
+        (format!("CACHE_DIRECTORY={0}:{0}-2", home.path().join("manager").display()), home.path().join("manager")),
     ];
     for (variable, place) in places {
         // `env` takes no empty argument; a repeated one does no harm.

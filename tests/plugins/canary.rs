@@ -11,7 +11,7 @@ use crate::support::rng::Rng;
 use crate::support::{Backend, Socket, report};
 
 const CONNECTIONS: usize = 10_000;
-const AT_MOST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_secs(600);
 
 /// Sends a secret in two pieces and returns everything that came back.
 fn carry(address: &str, secret: &[u8], first: usize) -> std::io::Result<Vec<u8>> {
@@ -68,7 +68,7 @@ fn no_secret_of_a_connection_comes_out_of_another() {
     let (done, wrong) = (done.into_inner(), wrong.into_inner().unwrap());
     report(&format!("{done} connections with secrets through one plugin in {:.1} s", began.elapsed().as_secs_f64()));
     assert!(wrong.is_empty(), "{} were answered wrongly, the first: {}", wrong.len(), wrong[0]);
-    assert!(done >= 1000, "only {done} connections in {AT_MOST:?}");
+    assert_eq!(done, CONNECTIONS, "in {AT_MOST:?}");
     assert_eq!((leaked.accepted(), missed.accepted()), (0, 0));
     let failures = portsplit.log().count(|line| line.message() == "a plugin has failed");
     assert_eq!(failures, 0, "{}", portsplit.log().text());

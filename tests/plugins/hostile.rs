@@ -13,6 +13,16 @@ use crate::support::{Backend, Portsplit, Socket, report};
 /// How long the port is under attack.
 const LASTS: Duration = Duration::from_secs(10);
 
+/// Connections a second that attack it.
+const ATTACKS: u32 = 200;
+
+/// Threads that attack.
+const ATTACKERS: u32 = 4;
+
+/// How long a normal client may have to wait while that goes on; without an attack it is a few milliseconds, and in a test
+/// the machine is busy with others too.
+const UNHURT: Duration = Duration::from_secs(1);
+
 /// Name, module, and a word of the log line that must blame it; an empty word is for one that breaks no rule.
 fn guests() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let grow = "(loop $more
@@ -41,7 +51,7 @@ fn guests() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("tag", classifier("(i64.const 0x700000000)"), "unknown tag"),
         ("no-buffer", with_buffer("(i32.const 0)", "(i64.const 0)"), "refused"),
-        ("far-buffer", with_buffer("(i32.const 65535)", "(i64.const 0)"), "outside the memory"),
+        ("far-buffer", with_buffer("(i32.const 65536)", "(i64.const 0)"), "outside the memory"),
         ("negative-buffer", with_buffer("(i32.const -1)", "(i64.const 0)"), "outside the memory"),
         ("slow-buffer", with_buffer("(loop $more (br $more)) unreachable", "(i64.const 0)"), "fuel"),
         (
@@ -145,13 +155,14 @@ fn clients_of_a_port_with_hostile_plugins_under_attack_lose_no_byte() {
     let address = portsplit.address().to_owned();
     let mut rss = Vec::new();
     std::thread::scope(|scope| {
-        for number in 0..4 {
+        for number in 0..ATTACKERS {
             let (address, attacks, over) = (&address, &attacks, &over);
-            // 50 a second in each of four threads; a late one does not wait.
+            // Each in its turn; a late one does not wait.
             scope.spawn(move || {
-                let (mut rng, began) = (Rng::new(number), Instant::now());
+                let (mut rng, began) = (Rng::new(number.into()), Instant::now());
                 for turn in 0u32.. {
-                    std::thread::sleep((Duration::from_millis(20) * turn).saturating_sub(began.elapsed()));
+                    let due = Duration::from_secs(1) * ATTACKERS * turn / ATTACKS;
+                    std::thread::sleep(due.saturating_sub(began.elapsed()));
                     if over.load(Ordering::Relaxed) {
                         return;
                     }
@@ -187,8 +198,10 @@ fn clients_of_a_port_with_hostile_plugins_under_attack_lose_no_byte() {
         clients.good.load(Ordering::Relaxed),
         clients.p99(),
     ));
-    attacks.assert_all_good("attacks", 100);
+    // Half of what is meant leaves room for a machine that is busy.
+    attacks.assert_all_good("attacks", ATTACKS as usize * LASTS.as_secs() as usize / 2);
     clients.assert_all_good("normal clients", 100);
+    assert!(clients.p99() < UNHURT, "normal clients wait: p99 {:?}", clients.p99());
     assert!(most < early + 32 * 1024, "resident memory grew from {early} to {most} KiB");
     for (name, _, blame) in guests.iter().filter(|(.., blame)| !blame.is_empty()) {
         let blamed = portsplit.log().find_within(Duration::from_secs(1), 0, |line| {

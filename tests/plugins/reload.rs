@@ -1,9 +1,11 @@
 //! SIGHUP with plugins: new ones serve the next connection, broken ones change nothing, open connections live on.
 
+use std::io::{BufRead, BufReader};
+
 use super::guest::{Modules, classifier, start};
 use crate::support::config::{LISTEN, service, to};
 use crate::support::portsplit::is_failed_reload;
-use crate::support::{Backend, Portsplit};
+use crate::support::{Backend, Portsplit, eventually, process};
 
 #[test]
 fn a_reload_adds_changes_and_removes_plugins() {
@@ -77,4 +79,43 @@ fn a_reload_with_a_broken_plugin_changes_nothing_and_says_why() {
     assert_eq!(open.receive_to_end(), b"xzzzz");
     let idle = service("other", "prefix = 'x'", "close = true");
     assert_eq!(portsplit.reload(&format!("{LISTEN}{idle}")).message(), "reloaded", "a good one is still taken");
+}
+
+/// A module that takes a second or more to compile.
+fn slow_to_compile() -> Vec<u8> {
+    let function = |i: usize| format!("(func (param i32) (result i32) (i32.add (local.get 0) (i32.const {i})))");
+    let functions: String = (0..9_000).map(function).collect();
+    super::guest::assemble(&format!(
+        "(module (memory (export \"memory\") 1) {functions} (func (export \"portsplit_abi_1\"))
+        (func (export \"portsplit_buffer\") (param i32) (result i32) (i32.const 64))
+        (func (export \"portsplit_classify\") (param i32 i32) (result i64) (i64.const 0x100000000)))"
+    ))
+}
+
+#[test]
+fn a_hangup_while_plugins_compile_reloads_once_they_have() {
+    let modules = Modules::with("slow", &slow_to_compile());
+    let config = format!("{}{LISTEN}[[service]]\nname = \"slow\"\nplugin = \"slow\"\nclose = true\n", modules.key());
+    let file = modules.path("slow").with_extension("toml");
+    std::fs::write(&file, config).unwrap();
+    let mut command = std::process::Command::new(crate::support::portsplit::program());
+    // A cache of its own, so that it is compiled.
+    command.arg("-c").arg(&file).env("XDG_CACHE_HOME", file.with_extension("cache"));
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let threads = format!("/proc/{}/task", child.id());
+    eventually("the engine is there", || {
+        let tasks = std::fs::read_dir(&threads).unwrap().flatten();
+        let mut names = tasks.map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+        names.any(|name| name.trim() == "plugin-ticker")
+    });
+    process::signal(child.id(), process::Signal::HUP);
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
+        said += &format!("{line}\n");
+        if line.contains("reloaded") {
+            process::signal(child.id(), process::Signal::TERM);
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("ready") && said.contains("reloaded"), "{said}");
 }

@@ -73,9 +73,31 @@ impl Proc {
         std::path::Path::new(&format!("/proc/{}", self.0)).exists()
     }
 
-    /// How many file descriptors it has open.
+    /// Its threads, each seen like a process.
+    pub fn threads(self) -> Vec<Proc> {
+        let entries = std::fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok().map(Proc)).collect()
+    }
+
+    /// How many file descriptors it has open, without the pipes of which it has both ends: those are its own means of
+    /// moving bytes, see [`Proc::own_pipes`].
     pub fn fds(self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.0)).map_or(0, Iterator::count)
+        self.targets().len() - 2 * self.own_pipes()
+    }
+
+    /// How many pipes it has both ends of; of a program's pipes it has one end each.
+    pub fn own_pipes(self) -> usize {
+        let mut pipes = self.targets();
+        pipes.retain(|target| target.starts_with("pipe:"));
+        pipes.sort();
+        pipes.windows(2).filter(|pair| pair[0] == pair[1]).count()
+    }
+
+    /// What its file descriptors refer to.
+    fn targets(self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fd", self.0)) else { return Vec::new() };
+        let link = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).unwrap_or_default();
+        entries.flatten().map(|entry| link(entry).display().to_string()).collect()
     }
 
     /// How many of its file descriptors are sockets.
@@ -98,11 +120,6 @@ impl Proc {
     pub fn rss_kib(self) -> u64 {
         let line = self.status("VmRSS");
         line.trim_end_matches("kB").trim().parse().unwrap_or(0)
-    }
-
-    /// How many threads it has.
-    pub fn threads(self) -> usize {
-        self.status("Threads").parse().unwrap_or(0)
     }
 
     /// The processor time it has used, user and system together; the resolution is 10 ms.

@@ -1,4 +1,5 @@
-//! Real servers for the tests: OpenSSH and nginx, each in a folder of its own and ended with this value.
+//! Real servers for the tests, each in a folder of its own and ended with its value: OpenSSH, nginx, and what a test
+//! starts itself.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::portsplit::free_port;
 use super::{Socket, eventually, process, tools};
 
 /// A running server; dropping it ends it.
-struct Server {
+pub struct Server {
     child: Child,
     dir: TempDir,
     name: &'static str,
@@ -18,7 +19,7 @@ struct Server {
 impl Server {
     /// Starts `command` and waits until every port of `ports` accepts connections.
     #[track_caller]
-    fn start(name: &'static str, dir: TempDir, mut command: Command, ports: &[u16]) -> Server {
+    pub fn start(name: &'static str, dir: TempDir, mut command: Command, ports: &[u16]) -> Server {
         let output = std::fs::File::create(dir.path().join("output")).expect("an output file can be made");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));

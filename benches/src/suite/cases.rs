@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use super::{CLIENTS, Measured, Metric, Plan, Row, Section, Setup, Stage, skipped, title};
 use crate::load::Kind as LoadKind;
-use crate::peer::{Kind, Program, Rules};
+use crate::peer::{Asked, Kind, Part, Program};
 use crate::usage;
+use crate::wire::Protocol;
 
 /// Connections that bulk goes over at once.
 const STREAMS: usize = 4;
 
-/// How many plugins are asked before the prefixes.
+/// How many plugins there are in the load about them.
 const PLUGINS: usize = 10;
 
 const SHORT: &[Metric] = &[
@@ -153,52 +154,90 @@ fn idle_figures(stage: &mut Stage<'_>, program: &Program, wanted: usize) -> Figu
 
 pub(super) fn plugins(stage: &mut Stage<'_>) -> io::Result<Section> {
     let title = title::PLUGINS;
-    let text = "Short connections, all HTTP, that ten plugins are asked about and reject before a prefix matches. They \
-        are copies of the plugins there are, each a plugin of its own to portsplit.";
+    let text = "Short connections as above, SSH, HTTP and TLS in turn, decided by ten plugins instead of prefixes. Those \
+        that decide come last, so that all the others are asked first and reject.";
     let empty = |notes| Section { title, text, metrics: SHORT, rows: Vec::new(), notes };
-    let files = match plugin_files(stage) {
-        Ok(files) => files,
+    let asked = match ten_plugins(stage) {
+        Ok(asked) => asked,
         Err(error) => {
             return Ok(empty(vec![format!("skipped: no plugins in {}: {error}", stage.options.plugins.display())]));
         }
     };
+    let note = who_is_asked(&asked);
     let mut setups = Vec::new();
     if let Some(program) = stage.programs(|kind| kind == Kind::Portsplit).first() {
-        setups.push(stage.set_up(program, "prefixes only", 0, |rules| rules.http_only = true)?);
-        let with_plugins = |rules: &mut Rules| {
-            rules.http_only = true;
-            rules.plugins = files;
-        };
-        match stage.set_up(program, &format!("{PLUGINS} plugins first"), 0, with_plugins) {
+        setups.push(stage.set_up(program, "prefixes", 0, |_| {})?);
+        match stage.set_up(program, &format!("{PLUGINS} plugins"), 0, |rules| rules.plugins = asked) {
             Ok(setup) => setups.push(setup),
             Err(error) => return Ok(empty(vec![format!("skipped: this binary takes no plugins: {error}")])),
         }
     }
     let time = stage.options.time;
     let rows = stage.rounds(title, &mut setups, SHORT.len(), |setup| short_figures(setup, LoadKind::Short, time))?;
-    Ok(Section { title, text, metrics: SHORT, rows, notes: Vec::new() })
+    Ok(Section { title, text, metrics: SHORT, rows, notes: vec![note] })
 }
 
-/// Copies the plugins there are, in turn, until there are ten files with names of their own.
-fn plugin_files(stage: &Stage<'_>) -> io::Result<Vec<PathBuf>> {
+/// Picks ten plugins: those that decide at the end, before them others in the order of their names. Where there are too
+/// few, copies of those that decide fill the row.
+fn ten_plugins(stage: &Stage<'_>) -> io::Result<Vec<Asked>> {
     let mut there: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(&stage.options.plugins)? {
+    // Relative paths in a configuration start in its own folder.
+    for entry in fs::read_dir(fs::canonicalize(&stage.options.plugins)?)? {
         let file = entry?.path();
-        // A plugin that knows HTTP would match what the others and the prefixes are to be asked about.
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.ends_with(".wasm") && !name.contains("http") {
+        if file.extension().is_some_and(|extension| extension == "wasm") {
             there.push(file);
         }
     }
     there.sort();
-    let mut copies = Vec::new();
-    for (number, file) in there.iter().cycle().take(PLUGINS).enumerate() {
+    let decides = |file: &PathBuf| match file.file_stem()?.to_str()? {
+        "ssh" => Some(Protocol::Ssh),
+        "http" | "http1" => Some(Protocol::Http),
+        "tls" => Some(Protocol::Tls),
+        _ => None,
+    };
+    let deciding: Vec<Asked> = there
+        .iter()
+        .filter_map(|file| Some(Asked { file: file.clone(), part: Part::Decides(decides(file)?) }))
+        .collect();
+    if deciding.is_empty() {
+        return Err(io::Error::other("none that knows SSH, HTTP or TLS"));
+    }
+    let room = PLUGINS.saturating_sub(deciding.len());
+    let others = there.iter().filter(|file| decides(file).is_none()).take(room);
+    let mut asked: Vec<Asked> = others.map(|file| Asked { file: file.clone(), part: Part::Rejects }).collect();
+    // Only these two give the fact that a copy asks for.
+    let to_copy = deciding.iter().filter(|asked| asked.part != Part::Decides(Protocol::Http)).cycle();
+    for (number, Asked { file, .. }) in to_copy.take(room.saturating_sub(asked.len())).enumerate() {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let copy = stage.folder.join(format!("{number}-{name}"));
         fs::copy(file, &copy)?;
-        copies.push(copy);
+        asked.push(Asked { file: copy, part: Part::Copy });
     }
-    if copies.is_empty() { Err(io::Error::other("no .wasm file")) } else { Ok(copies) }
+    asked.extend(deciding);
+    Ok(asked)
+}
+
+/// Says which plugins are asked, in order, and what is decided without one.
+fn who_is_asked(asked: &[Asked]) -> String {
+    let name = |asked: &Asked| asked.file.file_stem().map(|name| name.to_string_lossy().into_owned());
+    let with_part = |part: fn(Part) -> bool| {
+        asked.iter().filter(|asked| part(asked.part)).filter_map(name).collect::<Vec<String>>().join(", ")
+    };
+    let copies = asked.iter().filter(|asked| asked.part == Part::Copy).count();
+    let mut note = match with_part(|part| part == Part::Rejects) {
+        others if others.is_empty() => "Asked".to_owned(),
+        others => format!("Asked: {others}"),
+    };
+    if copies > 0 {
+        note += &format!(" {copies} copies of those that decide, whose services want other facts");
+    }
+    note += &format!("; then {}.", with_part(|part| matches!(part, Part::Decides(_))));
+    for protocol in Protocol::ALL {
+        if asked.iter().all(|asked| asked.part != Part::Decides(protocol)) {
+            note += &format!(" There is no plugin for {}, so a prefix decides it.", protocol.name());
+        }
+    }
+    note
 }
 
 pub(super) fn services(stage: &mut Stage<'_>) -> io::Result<Section> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::{CLIENTS, Measured, Metric, Row, Section, Stage, WARM_UP_TIME, label, skipped, title};
 use crate::load::{Job, Kind as LoadKind};
-use crate::peer::{Kind, Program, Rules};
+use crate::peer::{Asked, Kind, Part, Program, Rules};
 use crate::usage;
+use crate::wire::Protocol;
 
 /// Services of the variant with many.
 const MANY: usize = 500;
@@ -49,11 +50,18 @@ impl Variant {
             Variant::Few => {}
             Variant::Many => rules.unmatched = MANY - 3,
             Variant::Plugins => {
-                plugins.clone_into(&mut rules.plugins);
+                rules.plugins = plugins.iter().map(|file| asked(file)).collect();
                 rules.http_only = true;
             }
         }
     }
+}
+
+/// What a plugin says to connections that are all HTTP.
+fn asked(file: &Path) -> Asked {
+    let decides = file.file_stem().is_some_and(|name| name == "http1");
+    let part = if decides { Part::Decides(Protocol::Http) } else { Part::Rejects };
+    Asked { file: file.to_owned(), part }
 }
 
 pub(super) fn start(stage: &mut Stage<'_>) -> io::Result<Section> {

@@ -203,7 +203,7 @@ impl Scan {
             Err(LoadError::Import { module, name: crate::text::printable(name.as_bytes()), advice })
         };
         let (TypeRef::Func(ty) | TypeRef::FuncExact(ty)) = import.ty else {
-            return refuse("only functions may be imported; a plugin brings its own memory, tables and globals");
+            return refuse(abi::NOT_A_FUNCTION);
         };
         match abi::import(import.module, import.name) {
             abi::Allowed::Ours(expected) => {
@@ -271,6 +271,10 @@ impl Scan {
                 if manifest.abi_minor() > abi::MINOR {
                     let (abi, ours) = (&manifest.abi, abi::MINOR);
                     warnings.push(format!("it is built for ABI {abi}, newer than this portsplit's 1.{ours}"));
+                }
+                let schema = manifest.config_schema.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+                if !takes_config && schema.is_some_and(|keys| !keys.is_empty()) {
+                    warnings.push("it describes a configuration but does not export `portsplit_configure`".to_owned());
                 }
                 warnings.extend(manifest.unknown.keys().map(|key| format!("its manifest has the unknown key `{key}`")));
             }

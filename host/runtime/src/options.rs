@@ -38,7 +38,7 @@ pub struct PluginOptions {
     pub name: String,
     /// Handed to `portsplit_configure` as JSON, once, at load. `Null` means not configured: the export is not called.
     pub config: Value,
-    /// Fuel for one call: one unit per WebAssembly instruction (two for a jump), one per byte of a bulk operation, and
+    /// Fuel for one call: one unit per WebAssembly instruction (up to three for a jump), one per byte of a bulk operation, and
     /// 100 plus one per byte for each fact and log line.
     pub fuel: u64,
     /// Most linear memory the plugin may have, in bytes; growing past it fails inside the plugin. At most 1 GiB.

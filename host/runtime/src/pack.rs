@@ -2,7 +2,7 @@
 //!
 //! Only whole sections are copied or dropped, so the code is the same byte for byte.
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{DataKind, Parser, Payload};
 
 use crate::error::LoadError;
 use crate::inspect::recognise;
@@ -66,17 +66,61 @@ pub(crate) fn strip(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     Ok(out)
 }
 
+/// Copies a module without its passive data segments, if it has no code that could ask for one.
+///
+/// A snapshot turns every segment a module came with into an empty passive one. Go's linker makes 21,000 of them, and
+/// each costs time and memory in every instance.
+pub(crate) fn without_passive_segments(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let sections = || Parser::new(0).parse_all(wasm);
+    // Code that names a segment is not valid in a module without this section.
+    if sections().any(|payload| matches!(payload, Ok(Payload::DataCountSection { .. }))) {
+        return Ok(wasm.to_vec());
+    }
+    copy(wasm, |payload| {
+        let Payload::DataSection(segments) = payload else { return Ok(Kept::AsItIs) };
+        let (mut count, mut kept) = (0, Vec::new());
+        for segment in segments.clone() {
+            let segment = segment.map_err(malformed)?;
+            if matches!(segment.kind, DataKind::Active { .. }) {
+                count += 1;
+                kept.extend_from_slice(
+                    wasm.get(segment.range.start as usize..segment.range.end as usize).unwrap_or_default(),
+                );
+            }
+        }
+        let mut content = Vec::with_capacity(kept.len() + 5);
+        append_leb(&mut content, count);
+        content.append(&mut kept);
+        Ok(Kept::Changed(content))
+    })
+}
+
+/// What becomes of a section in a copy.
+enum Kept {
+    AsItIs,
+    Changed(Vec<u8>),
+    No,
+}
+
 fn copy_without(wasm: &[u8], drop: impl Fn(&str) -> bool) -> Result<Vec<u8>, LoadError> {
+    copy(wasm, |payload| match payload {
+        Payload::CustomSection(section) if drop(section.name()) => Ok(Kept::No),
+        _ => Ok(Kept::AsItIs),
+    })
+}
+
+fn copy(wasm: &[u8], keep: impl Fn(&Payload<'_>) -> Result<Kept, LoadError>) -> Result<Vec<u8>, LoadError> {
     recognise(wasm)?;
     let mut out = wasm.get(..8).unwrap_or_default().to_vec();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(malformed)?;
-        if matches!(&payload, Payload::CustomSection(section) if drop(section.name())) {
-            continue;
-        }
-        if let Some((id, range)) = payload.as_section() {
-            let content = wasm.get(range.start as usize..range.end as usize).unwrap_or_default();
-            append_section(&mut out, id, content);
+        let Some((id, range)) = payload.as_section() else { continue };
+        match keep(&payload)? {
+            Kept::AsItIs => {
+                append_section(&mut out, id, wasm.get(range.start as usize..range.end as usize).unwrap_or_default());
+            }
+            Kept::Changed(content) => append_section(&mut out, id, &content),
+            Kept::No => {}
         }
     }
     Ok(out)
@@ -107,4 +151,40 @@ fn append_leb(out: &mut Vec<u8>, mut number: usize) {
         number >>= 7;
     }
     out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The numbers of active and passive data segments.
+    fn segments(wasm: &[u8]) -> (usize, usize) {
+        let mut found = (0, 0);
+        for payload in Parser::new(0).parse_all(wasm) {
+            let Payload::DataSection(section) = payload.unwrap() else { continue };
+            for segment in section {
+                match segment.unwrap().kind {
+                    DataKind::Active { .. } => found.0 += 1,
+                    DataKind::Passive => found.1 += 1,
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn passive_segments_go_where_no_code_can_ask_for_them() {
+        let data = r#"(memory 1) (data "") (data (i32.const 8) "active") (data "passive") (data (i32.const 99) "x")"#;
+        let plain = wat::parse_str(format!("(module {data})")).unwrap();
+        assert_eq!(segments(&plain), (2, 2));
+        let copy = without_passive_segments(&plain).unwrap();
+        assert_eq!(segments(&copy), (2, 0));
+        assert!(copy.windows(6).any(|bytes| bytes == b"active"));
+        let init = "(func (memory.init 2 (i32.const 0) (i32.const 0) (i32.const 7)))";
+        let asking = wat::parse_str(format!("(module {data} {init})")).unwrap();
+        assert_eq!(without_passive_segments(&asking).unwrap(), asking);
+        let none = wat::parse_str("(module (memory 1))").unwrap();
+        assert_eq!(without_passive_segments(&none).unwrap(), none);
+    }
 }

@@ -102,8 +102,8 @@ impl Plugin {
     /// Asks the plugin for the verdict of a connection's first bytes.
     ///
     /// A plugin whose manifest gives `max_bytes` is shown at most that many, and with that many it is told that its
-    /// buffer is full; need-more is then turned into reject, and before that it is never made to wait for more. Otherwise need-more is handed on even under flags: see
-    /// [`Verdict::settled`].
+    /// buffer is full; need-more is then turned into reject, and before that it is never made to wait for more.
+    /// Otherwise need-more is handed on even under flags: see [`Verdict::settled`].
     ///
     /// # Errors
     ///

@@ -9,13 +9,14 @@ use wasmtime::{Instance, Module, ModuleExport, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wizer::{WasmtimeWizer, Wizer};
 
+use crate::cache::Cache;
 use crate::engine::EngineSet;
 use crate::error::{CallError, ContractError, LoadError};
 use crate::guest::{CallState, Stop, arm};
 use crate::inspect::ModuleInfo;
 use crate::options::PluginOptions;
 use crate::outcome::LogLine;
-use crate::pack::strip;
+use crate::pack::{strip, without_passive_segments};
 use crate::text::printable;
 use crate::ticker::Ticker;
 
@@ -210,15 +211,40 @@ fn init_error(error: &wasmtime::Error, store: &mut Store<CallState>) -> CallErro
     call_error(error, store.data_mut().last_words(), INIT_FUEL, INIT_DEADLINE)
 }
 
-/// Prepares `wasm` with `set`, an engine that is used for nothing else.
+/// Where modules are prepared.
+pub(crate) struct Workshop<'a> {
+    /// An engine that is used for nothing else.
+    pub(crate) set: &'a EngineSet,
+    pub(crate) ticker: &'a Ticker,
+    pub(crate) cache: Option<&'a Cache>,
+}
+
+impl Workshop<'_> {
+    /// Compiles `code`, which is made of the module that `info` is about and of nothing else. Another configuration of
+    /// the same module finds it in the cache: for a Go program that saves seconds.
+    fn compile(&self, code: &[u8], info: &ModuleInfo) -> Result<Module, LoadError> {
+        let engine = &self.set.engine;
+        let key = Cache::key(engine, &info.sha256, None, 0);
+        if let Some(hit) = self.cache.and_then(|cache| cache.load(engine, key)) {
+            return Ok(hit.module);
+        }
+        let module = Module::new(engine, code).map_err(|e| LoadError::Compile { reason: reason(&e) })?;
+        if let Some(cache) = self.cache {
+            cache.store(key, &module, Preparation::Nothing, 0);
+        }
+        Ok(module)
+    }
+}
+
+/// Runs what `wasm` wants run once.
 pub(crate) fn prepare(
-    set: &EngineSet,
-    ticker: &Ticker,
+    workshop: &Workshop<'_>,
     wasm: &[u8],
     info: &ModuleInfo,
     config: Option<&[u8]>,
     options: &PluginOptions,
 ) -> Result<Prepared, LoadError> {
+    let set = workshop.set;
     let stripped = strip(wasm)?;
     // Modules that wizer would not take apart correctly are not given to it.
     let eligible = info.data_segments <= MAX_SEGMENTS_TO_SNAPSHOT
@@ -228,7 +254,7 @@ pub(crate) fn prepare(
     let instrumented = if eligible { wizer.instrument(&stripped).ok() } else { None };
     let code = instrumented.as_ref().map_or(stripped.as_slice(), |(_, code)| code.as_slice());
 
-    let module = Module::new(&set.engine, code).map_err(|e| LoadError::Compile { reason: reason(&e) })?;
+    let module = workshop.compile(code, info)?;
     let linker = set.linker(info.uses_wasi);
     let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Compile { reason: reason(&e) })?;
     let exports =
@@ -236,7 +262,7 @@ pub(crate) fn prepare(
 
     let mut store = Store::new(&set.engine, CallState::new(options.memory_bytes));
     arm(&mut store, INIT_FUEL, INIT_DEADLINE).map_err(|e| LoadError::Engine { reason: reason(&e) })?;
-    let running = ticker.running();
+    let running = workshop.ticker.running();
     let ran = block_once(async {
         let instance =
             if info.uses_wasi { pre.instantiate_async(&mut store).await } else { pre.instantiate(&mut store) };
@@ -261,7 +287,10 @@ pub(crate) fn prepare(
         None => None,
     };
     Ok(match snapshot {
-        Some(wasm) => Prepared { wasm, how: Preparation::Snapshot, fuel, logs },
+        Some(wasm) => {
+            let wasm = without_passive_segments(&wasm)?;
+            Prepared { wasm, how: Preparation::Snapshot, fuel, logs }
+        }
         None => Prepared { wasm: stripped, how: Preparation::EveryCall, fuel, logs },
     })
 }

@@ -11,13 +11,13 @@ use serde_json::Value;
 use wasmtime::Module;
 
 use crate::cache::Cache;
-use crate::engine::{EngineSet, pool_class};
+use crate::engine::{EngineSet, Pool};
 use crate::error::LoadError;
 use crate::inspect::{ModuleInfo, check_compile_cost, inspect};
 use crate::log_gate::LogGate;
 use crate::options::{PluginOptions, RuntimeOptions};
 use crate::plugin::{Inner, Plugin, PluginInfo};
-use crate::prepare::{Exports, Preparation, Prepared, prepare, reason};
+use crate::prepare::{Exports, Preparation, Prepared, Workshop, prepare, reason};
 use crate::ticker::Ticker;
 
 /// Everything plugins share. A process needs one; clones are the same one, and plugins keep it alive.
@@ -32,8 +32,8 @@ pub(crate) struct Shared {
     cache: Option<Cache>,
     /// Made when the first plugin has something to prepare.
     preparing: Mutex<Option<Arc<EngineSet>>>,
-    /// By the size of memory of their instances.
-    calling: Mutex<BTreeMap<usize, Arc<EngineSet>>>,
+    /// By the kind of pool their instances come from.
+    calling: Mutex<BTreeMap<Pool, Arc<EngineSet>>>,
 }
 
 /// Code for the calling engine, wherever it came from.
@@ -62,7 +62,7 @@ impl Runtime {
             preparing: Mutex::new(None),
             calling: Mutex::new(BTreeMap::new()),
         };
-        shared.calling_set(PluginOptions::DEFAULT_MEMORY_BYTES)?;
+        shared.calling_set(Pool::of(PluginOptions::DEFAULT_MEMORY_BYTES, 0))?;
         Ok(Runtime { shared: Arc::new(shared) })
     }
 
@@ -93,7 +93,7 @@ impl Runtime {
         let asked_for = Some(options.name.clone()).filter(|name| !name.is_empty());
         let name = asked_for.or_else(manifest_name).unwrap_or_else(|| "plugin".to_owned());
 
-        let set = self.shared.calling_set(options.memory_bytes)?;
+        let set = self.shared.calling_set(Pool::of(options.memory_bytes, module.memory_bytes))?;
         let compiled = self.compile(&set, wasm, &module, config.as_deref(), options)?;
         let gate = LogGate::new();
         gate.pass(&name, &compiled.logs, 0);
@@ -141,7 +141,9 @@ impl Runtime {
         }
         check_compile_cost(wasm)?;
         let prepared = if info.has_init || config.is_some() {
-            prepare(&*self.shared.preparing_set()?, &self.shared.ticker, wasm, info, config, options)?
+            let set = &*self.shared.preparing_set()?;
+            let workshop = Workshop { set, ticker: &self.shared.ticker, cache: self.shared.cache.as_ref() };
+            prepare(&workshop, wasm, info, config, options)?
         } else {
             let wasm = crate::pack::strip(wasm)?;
             Prepared { wasm, how: Preparation::Nothing, fuel: 0, logs: Vec::new() }
@@ -187,15 +189,19 @@ fn config_json(config: &Value) -> Result<Option<Vec<u8>>, LoadError> {
 }
 
 impl Shared {
-    /// The engine that runs calls of plugins with this memory limit.
-    fn calling_set(&self, memory_bytes: usize) -> Result<Arc<EngineSet>, LoadError> {
-        let class = pool_class(memory_bytes);
+    /// The engine that runs calls of plugins whose instances come from this kind of pool.
+    fn calling_set(&self, pool: Pool) -> Result<Arc<EngineSet>, LoadError> {
         let mut calling = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = calling.get(&class) {
+        if let Some(set) = calling.get(&pool) {
             return Ok(Arc::clone(set));
         }
-        let set = self.set_up(EngineSet::for_calls(class, self.options.slots, self.options.backtrace))?;
-        calling.insert(class, Arc::clone(&set));
+        let set = self.set_up(EngineSet::for_calls(pool, self.options.slots, self.options.backtrace));
+        // Where addresses are too few for another pool, one of the same size serves as well, if not as fast.
+        let set = set.or_else(|error| {
+            let other = calling.iter().find(|(other, _)| other.holds_as_much_as(pool));
+            other.map(|(_, set)| Arc::clone(set)).ok_or(error)
+        })?;
+        calling.insert(pool, Arc::clone(&set));
         Ok(set)
     }
 

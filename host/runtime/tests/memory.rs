@@ -17,10 +17,15 @@ fn resident_bytes() -> u64 {
 }
 
 fn module(imports: &str, body: &str, more: &str) -> Vec<u8> {
+    with_memory(imports, 1, 1024, body, more)
+}
+
+/// A module with `pages` of memory and its buffer at `buffer`.
+fn with_memory(imports: &str, pages: u32, buffer: u32, body: &str, more: &str) -> Vec<u8> {
     wat::parse_str(format!(
-        r#"(module {imports} (memory (export "memory") 1)
+        r#"(module {imports} (memory (export "memory") {pages})
             (func (export "portsplit_abi_1"))
-            (func (export "portsplit_buffer") (param i32) (result i32) (i32.const 1024))
+            (func (export "portsplit_buffer") (param i32) (result i32) (i32.const {buffer}))
             (func (export "portsplit_classify") (param i32 i32) (result i64) {body}) {more})"#
     ))
     .unwrap()
@@ -66,6 +71,20 @@ fn memory_does_not_grow_over_a_hundred_thousand_calls_of_any_kind() {
             ),
         ),
         ("unknown tag", module("", "(i64.const -1)", "")),
+        ("lying hint", module("", "(i64.const 0x2_ffff_ffff)", "")),
+        ("buffer outside memory", with_memory("", 1, 65_535, "(i64.const 0)", "")),
+        (
+            "fact outside memory",
+            module(
+                fact,
+                "(drop (call $fact (i32.const 0) (i32.const 1) (i32.const -8) (i32.const 16))) (i64.const 0)",
+                r#"(data (i32.const 0) "k")"#,
+            ),
+        ),
+        (
+            "larger memory",
+            with_memory("", 60, 1024, "(memory.fill (i32.const 0) (i32.const 7) (i32.const 15000)) (i64.const 0)", ""),
+        ),
         ("wasi", module(wasi, "(drop (call $random (i32.const 0) (i32.const 64))) (i64.const 0)", "")),
         ("wasi trap", module(wasi, "(drop (call $random (i32.const 0) (i32.const 64))) (unreachable)", "")),
     ];

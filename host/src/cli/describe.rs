@@ -24,6 +24,11 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
+/// The same for a text of several lines of our own, such as a plugin's call stack below what went wrong.
+pub(super) fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<String>>().join("\n")
+}
+
 /// Returns the start of `bytes`, escaped, with what is left out.
 pub(super) fn excerpt(bytes: &[u8], shown: usize) -> String {
     match bytes.get(..shown) {

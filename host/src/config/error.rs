@@ -354,7 +354,7 @@ pub(super) fn printable(text: &str) -> String {
             shown.push('…');
             break;
         }
-        if character.is_control() {
+        if is_unsafe(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
@@ -363,13 +363,19 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
+/// Tells whether a terminal obeys a character instead of showing it, or shows others in another order because of it.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Returns a message of a library on one line and without control characters.
 pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '\n' => shown.push_str(", "),
-            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ if is_unsafe(character) => shown.extend(character.escape_default()),
             _ => shown.push(character),
         }
     }
@@ -403,6 +409,7 @@ mod tests {
     #[test]
     fn control_characters_never_reach_the_terminal() {
         assert_eq!(printable("a\x1b[31m"), "a\\u{1b}[31m");
+        assert_eq!(printable("a\u{202e}b\u{2028}"), "a\\u{202e}b\\u{2028}");
         assert_eq!(printable(&"x".repeat(500)).chars().count(), 121);
     }
 

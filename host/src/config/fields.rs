@@ -201,8 +201,7 @@ fn text(
 fn report_type(key: &str, value: &Spanned<DeValue<'_>>, wanted: Wanted, reporter: &mut Reporter) {
     let written = printable(reporter.snippet(&value.span()));
     let found = type_name(value.get_ref());
-    let scalar =
-        matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_));
+    let scalar = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_));
     let unquoted = match value.get_ref() {
         DeValue::String(string) => Some(printable(string)),
         _ => None,

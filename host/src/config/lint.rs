@@ -13,7 +13,7 @@ use super::services::{PlacedAction, PlacedMatcher, PlacedService, Services};
 use super::units::show_size;
 use super::{Action, Address, Target};
 use crate::decision::Verdict;
-use crate::matcher::{Matcher, Regex};
+use crate::matcher::{Condition, Matcher, Regex};
 use crate::router::{Router, Rule};
 
 /// Reports warnings about a configuration without errors.
@@ -122,6 +122,9 @@ fn anchored(pattern: &str) -> Option<String> {
 /// Tells whether whatever `pattern` matches has been matched by `winner` before, or at the same byte.
 fn covers(winner: &PlacedMatcher, pattern: &PlacedMatcher) -> bool {
     match (&winner.matcher, &pattern.matcher) {
+        (Matcher::Classifier { slot, condition }, Matcher::Classifier { slot: other_slot, condition: other }) => {
+            slot == other_slot && demands_less(condition, other)
+        }
         (Matcher::Prefix(winner), Matcher::Prefix(prefix)) => prefix.bytes().starts_with(winner.bytes()),
         (Matcher::Prefix(_), _) => false,
         (_, Matcher::Prefix(prefix)) => matches(&winner.matcher, prefix.bytes()),
@@ -129,6 +132,16 @@ fn covers(winner: &PlacedMatcher, pattern: &PlacedMatcher) -> bool {
         // A pattern that matches without a byte matches whatever the other one does.
         (winner, _) => matches(winner, b""),
     }
+}
+
+/// Tells whether facts that satisfy `other` always satisfy `condition`, as far as equal globs show it.
+fn demands_less(condition: &Condition, other: &Condition) -> bool {
+    condition.demands.iter().all(|(fact, accepted)| {
+        let implied = |globs: &[String]| {
+            globs.iter().all(|glob| accepted.contains(glob)) || accepted.iter().any(|glob| glob == "*")
+        };
+        other.demands.iter().any(|(name, globs)| name == fact && implied(globs))
+    })
 }
 
 /// Tells whether a matcher matches these bytes, whatever follows them.
@@ -149,7 +162,7 @@ fn shown(pattern: &PlacedMatcher) -> String {
     match &pattern.matcher {
         Matcher::Prefix(prefix) => format!("the prefix `{}`", printable(&escape(prefix.bytes()))),
         Matcher::Regex(regex) => format!("the regex `{}`", printable(regex.pattern())),
-        Matcher::Classifier { .. } => "a plugin".to_owned(),
+        Matcher::Classifier { .. } => "the same plugin".to_owned(),
     }
 }
 

@@ -104,20 +104,31 @@ fn resolve_one(
     })
 }
 
-/// Refuses an address that an earlier listener has; port 0 is another port each time.
+/// Refuses an address that an earlier listener has, or that cannot be bound beside it; port 0 is another port each time.
 fn report_duplicate(listener: &PlacedListener, earlier: &[PlacedListener], reporter: &mut Reporter) {
-    let Some(first) = earlier.iter().find(|other| other.address == listener.address) else { return };
-    if let Address::Tcp(address) = listener.address
-        && address.port() == 0
-    {
-        return;
-    }
+    let Some(first) = earlier.iter().find(|other| overlap(&other.address, &listener.address)) else { return };
     let shown = printable(&listener.address.to_string());
     let line = reporter.line(&first.span);
+    let message = if first.address == listener.address {
+        format!("`{shown}` is listened on already, see line {line}")
+    } else {
+        format!("`{shown}` and `{}` on line {line} cannot both be bound", printable(&first.address.to_string()))
+    };
     reporter
-        .error(listener.span.clone(), format!("`{shown}` is listened on already, see line {line}"))
+        .error(listener.span.clone(), message)
         .help_with("remove one of the two")
         .related_to(first.span.clone(), "first here");
+}
+
+/// Tells whether a connection could be for both addresses: they are equal, or one is every address of its family.
+fn overlap(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => {
+            let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() != 0 && one.port() == other.port() && (one == other || (any && one.is_ipv4() == other.is_ipv4()))
+        }
+        _ => one == other,
+    }
 }
 
 fn subset(

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub(super) struct Plugins<'a> {
     /// Whether all tables could be seen; if not, a name that leads nowhere is no error of its own.
     complete: bool,
     loaded: Vec<Loaded>,
+    /// Tables whose `wasm` leads nowhere, which has been reported.
+    astray: Vec<usize>,
 }
 
 /// A plugin in the router's list.
@@ -60,14 +63,14 @@ impl<'a> Plugins<'a> {
             Some(folders) => folders.get_ref().iter().map(|path| address::absolute(path.get_ref(), folder)).collect(),
             None => vec![address::absolute(PATH_DEFAULT, folder)],
         };
-        Self { raw: &raw.plugins, folder, path, complete: raw.plugins_complete, loaded: Vec::new() }
+        Self { raw: &raw.plugins, folder, path, complete: raw.plugins_complete, loaded: Vec::new(), astray: Vec::new() }
     }
 
     /// Loads the tables that no service asks for, so that a mistake in them is found all the same.
     pub(super) fn load_the_rest(&mut self, reporter: &mut Reporter) {
         for (number, table) in self.raw.iter().enumerate() {
             if let Some(wasm) = &table.wasm
-                && let Some(module) = self.module_of_table(wasm, reporter)
+                && let Some(module) = self.module_of_table(number, reporter)
             {
                 self.slot(module, Some(number), wasm, reporter);
             }
@@ -102,11 +105,10 @@ impl<'a> Plugins<'a> {
     }
 
     /// Finds what a service's `plugin` names: a table, a file, a file in the path, or a shipped plugin.
-    fn find(&self, name: &Spanned<String>, reporter: &mut Reporter) -> Option<(Module, Option<usize>)> {
+    fn find(&mut self, name: &Spanned<String>, reporter: &mut Reporter) -> Option<(Module, Option<usize>)> {
         let text = name.get_ref().as_str();
         if let Some(number) = self.raw.iter().position(|table| table.name.get_ref() == text) {
-            let wasm = self.raw.get(number)?.wasm.as_ref()?;
-            return Some((self.module_of_table(wasm, reporter)?, Some(number)));
+            return Some((self.module_of_table(number, reporter)?, Some(number)));
         }
         if text.ends_with(".wasm") {
             return Some((Module::File(address::absolute(text, self.folder)), None));
@@ -139,14 +141,16 @@ impl<'a> Plugins<'a> {
         file.map(Module::File).or_else(|| shipped().map(Module::Shipped))
     }
 
-    /// What a table's `wasm` names: a file, or a bare name as in a service.
-    fn module_of_table(&self, wasm: &Spanned<String>, reporter: &mut Reporter) -> Option<Module> {
+    /// What a table's `wasm` names: a file, or a bare name as in a service. What is wrong with it is said once.
+    fn module_of_table(&mut self, number: usize, reporter: &mut Reporter) -> Option<Module> {
+        let wasm = self.raw.get(number)?.wasm.as_ref()?;
         let text = wasm.get_ref();
         if text.ends_with(".wasm") {
             return Some(Module::File(address::absolute(text, self.folder)));
         }
         let module = self.named(text);
-        if module.is_none() {
+        if module.is_none() && !self.astray.contains(&number) {
+            self.astray.push(number);
             reporter
                 .error(wasm.span(), format!("there is no plugin `{}`", printable(text)))
                 .help_with("write the path of a file that ends in `.wasm`, or the name of a shipped plugin");
@@ -226,27 +230,30 @@ fn options(raw: Option<&RawPlugin>, reporter: &mut Reporter) -> Option<(PluginOp
     let Some(raw) = raw else { return Some((options, OnError::default())) };
     options.name = raw.name.get_ref().clone();
     options.config = raw.config.as_ref().map(|config| config.get_ref().clone()).unwrap_or(Value::Null);
-    if let Some(fuel) = &raw.fuel {
-        let fuel = settings::within("fuel", Some(fuel), FUEL.0, FUEL.1, reporter)?;
-        options.fuel = u64::try_from(fuel).ok()?;
-    }
-    if let Some(memory) = &raw.memory {
-        options.memory_bytes = size("memory", memory, MEMORY, reporter)?;
-    }
-    if let Some(max_size) = &raw.max_size {
-        options.max_size_bytes = size("max_size", max_size, MAX_SIZE, reporter)?;
-    }
+    // Everything is read before anything is given up, so that all that is wrong is said at once.
+    let fuel = raw.fuel.as_ref().map(|fuel| settings::within("fuel", Some(fuel), FUEL.0, FUEL.1, reporter));
+    let memory = raw.memory.as_ref().map(|memory| size("memory", memory, MEMORY, reporter));
+    let max_size = raw.max_size.as_ref().map(|max_size| size("max_size", max_size, MAX_SIZE, reporter));
     let on_error = match raw.on_error.as_ref().map(|on_error| (on_error.get_ref().as_str(), on_error.span())) {
-        None | Some(("reject", _)) => OnError::Reject,
-        Some(("close", _)) => OnError::Close,
+        None | Some(("reject", _)) => Some(OnError::Reject),
+        Some(("close", _)) => Some(OnError::Close),
         Some((other, span)) => {
             reporter
                 .error(span, format!("`on_error` is `{}`", printable(other)))
                 .help_with("write \"reject\" (the plugin does not match) or \"close\" (the connection is closed)");
-            return None;
+            None
         }
     };
-    Some((options, on_error))
+    if let Some(fuel) = fuel {
+        options.fuel = u64::try_from(fuel?).ok()?;
+    }
+    if let Some(memory) = memory {
+        options.memory_bytes = memory?;
+    }
+    if let Some(max_size) = max_size {
+        options.max_size_bytes = max_size?;
+    }
+    Some((options, on_error?))
 }
 
 fn size(key: &str, text: &Spanned<String>, (least, most): (u64, u64), reporter: &mut Reporter) -> Option<usize> {
@@ -284,8 +291,16 @@ fn check_fact(fact: &Spanned<String>, guest: &Guest, reporter: &mut Reporter) {
 }
 
 /// Reads a file up to one byte past what the runtime accepts, which then says so.
+///
+/// Only a regular file will do: reading a pipe would wait for somebody to write, and take from the next reload what this
+/// one has read.
 fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -24,6 +24,7 @@ pub(super) struct RawConfig {
     pub(super) connect_timeout: Option<Spanned<String>>,
     pub(super) idle_timeout: Option<Spanned<String>>,
     pub(super) half_close_timeout: Option<Spanned<String>>,
+    pub(super) splice: Option<Spanned<String>>,
     pub(super) drain_timeout: Option<Spanned<String>>,
     pub(super) workers: Option<Spanned<i64>>,
     pub(super) pid_file: Option<Spanned<String>>,
@@ -126,6 +127,7 @@ impl RawConfig {
             connect_timeout: fields.duration("connect_timeout", reporter),
             idle_timeout: fields.duration("idle_timeout", reporter),
             half_close_timeout: fields.duration("half_close_timeout", reporter),
+            splice: fields.text("splice", "\"auto\"", reporter),
             drain_timeout: fields.duration("drain_timeout", reporter),
             workers: fields.number("workers", reporter),
             pid_file: fields.text("pid_file", "\"/run/portsplit.pid\"", reporter),
@@ -134,7 +136,8 @@ impl RawConfig {
             log: fields.value("log").map(|value| RawLog::read(value, reporter)).unwrap_or_default(),
             plugin_path: fields.texts("plugin_path", "[\"plugins\"]", reporter),
             plugins: fields.value("plugins").map(|value| read_plugins(value, reporter)).unwrap_or_default(),
-            plugins_complete: !fields.is_mistyped("plugins"),
+            plugins_complete: !fields.is_mistyped("plugins")
+                && fields.value("plugins").is_none_or(|value| matches!(value.get_ref(), DeValue::Table(_))),
             services_complete: !fields.is_mistyped("service") && services.iter().all(|service| service.name.is_some()),
             services,
             listen_attempted: fields.is_attempted("listen"),
@@ -264,17 +267,23 @@ fn read_plugins(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Vec<Ra
 /// Reads `where`: facts with a glob or a list of globs.
 fn read_conditions(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Option<Spanned<RawConditions>> {
     const EXAMPLE: &str = "write it like { sni = [\"example.org\", \"*.example.org\"], alpn = \"h2\" }";
-    let mut refuse = |value: &Spanned<DeValue<'_>>, needs: &str| {
+    let refuse = |value: &Spanned<DeValue<'_>>, needs: &str, reporter: &mut Reporter| {
         let found = type_name(value.get_ref());
         reporter.error(value.span(), format!("`where` needs {needs}, not {found}")).help_with(EXAMPLE);
     };
     let DeValue::Table(table) = value.get_ref() else {
-        refuse(value, "a table of facts");
+        refuse(value, "a table of facts", reporter);
         return None;
     };
     let mut conditions = RawConditions::new();
     for (fact, globs) in table.iter() {
         let list = match globs.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                let fact = printable(fact.get_ref());
+                let error = reporter.error(globs.span(), format!("`where` accepts no value of `{fact}`"));
+                error.help_with("write the values that will do, \"*\" for any, or remove the fact");
+                continue;
+            }
             DeValue::Array(list) => list.iter().collect(),
             _ => vec![globs],
         };
@@ -282,7 +291,7 @@ fn read_conditions(value: &Spanned<DeValue<'_>>, reporter: &mut Reporter) -> Opt
         for glob in list {
             match glob.get_ref() {
                 DeValue::String(text) => read.push(Spanned::new(glob.span(), text.to_string())),
-                _ => refuse(glob, "strings"),
+                _ => refuse(glob, "strings", reporter),
             }
         }
         conditions.push((Spanned::new(fact.span(), fact.get_ref().to_string()), read));

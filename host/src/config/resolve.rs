@@ -99,6 +99,7 @@ fn resolve(path: &Path, mut reporter: Reporter) -> Result<(Config, Vec<Problem>)
         connect_timeout: settings.connect_timeout,
         idle_timeout: settings.idle_timeout,
         half_close_timeout: settings.half_close_timeout,
+        splice: settings.splice,
         drain_timeout: settings.drain_timeout,
         workers: settings.workers,
         pid_file,

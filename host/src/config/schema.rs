@@ -26,6 +26,7 @@ pub(super) static ROOT: Schema = Schema {
         "connect_timeout",
         "idle_timeout",
         "half_close_timeout",
+        "splice",
         "drain_timeout",
         "workers",
         "pid_file",

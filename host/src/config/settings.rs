@@ -11,7 +11,7 @@ use super::fields::listed;
 use super::raw::RawConfig;
 use super::schema::closest;
 use super::units;
-use super::{Limits, Log, LogFormat};
+use super::{Limits, Log, LogFormat, Splice};
 
 /// A duration's key, default and range.
 struct DurationRule {
@@ -89,6 +89,9 @@ const LEVELS: [(&str, Option<tracing::Level>); 6] = [
 /// The words for `format`.
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
+/// The words for `splice`.
+const SPLICE: [(&str, Splice); 3] = [("auto", Splice::Auto), ("always", Splice::Always), ("never", Splice::Never)];
+
 /// All settings of a file that stand for themselves.
 pub(super) struct Settings {
     pub(super) decide_timeout: Duration,
@@ -97,6 +100,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) half_close_timeout: Option<Duration>,
+    pub(super) splice: Splice,
     pub(super) drain_timeout: Duration,
     pub(super) workers: usize,
     pub(super) log: Log,
@@ -113,6 +117,7 @@ impl Settings {
             connect_timeout: CONNECT_TIMEOUT.resolve(raw.connect_timeout.as_ref(), reporter),
             idle_timeout: off(IDLE_TIMEOUT.resolve(raw.idle_timeout.as_ref(), reporter)),
             half_close_timeout: off(HALF_CLOSE_TIMEOUT.resolve(raw.half_close_timeout.as_ref(), reporter)),
+            splice: word("splice", raw.splice.as_ref(), &SPLICE, reporter).unwrap_or_default(),
             drain_timeout: DRAIN_TIMEOUT.resolve(raw.drain_timeout.as_ref(), reporter),
             workers: workers(raw.workers.as_ref(), reporter),
             log: log(raw, reporter),

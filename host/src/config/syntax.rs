@@ -75,7 +75,9 @@ fn report_bare_word(span: Span, written: &str, reporter: &mut Reporter) {
         reporter.error(span, format!("`{written}` is not a value")).help_with(format!("write {lower}, in lower case"));
         return;
     }
-    reporter.error(span, format!("`{written}` has no quotes")).help_with(format!("write \"{written}\""));
+    // Double quotes have escapes of their own, which are hardly the ones that are meant.
+    let quote = if written.contains('\\') { '\'' } else { '"' };
+    reporter.error(span, format!("`{written}` has no quotes")).help_with(format!("write {quote}{written}{quote}"));
 }
 
 fn report_duplicate(span: Span, written: &str, reporter: &mut Reporter) {

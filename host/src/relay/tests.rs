@@ -3,13 +3,16 @@
 use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::sync::mpsc;
 use std::thread;
 
 use super::*;
 use crate::watched::Watched;
+
+mod splice;
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -26,6 +29,9 @@ impl<C, U> Running<C, U> {
     }
 }
 
+/// Every way of moving bytes, which all have to look the same from outside.
+const WAYS: [Splice; 3] = [Splice::Auto, Splice::Always, Splice::Never];
+
 const LONG: Patience = Patience { idle: Some(Duration::from_secs(60)), half_closed: Some(Duration::from_secs(60)) };
 
 /// Runs a relay between the near ends on a thread of its own.
@@ -33,14 +39,16 @@ fn run(
     make: impl FnOnce() -> (Stream, Stream) + Send + 'static,
     first_flight: &[u8],
     patience: Patience,
+    splice: Splice,
     upstream_ended: impl Future<Output = ()> + Send + 'static,
 ) -> mpsc::Receiver<Report> {
     let (done, report) = mpsc::channel();
-    let first_flight = FirstFlight { bytes: first_flight.to_vec(), written: 0 };
+    let first_flight = FirstFlight { rest: first_flight.to_vec(), written: 0 };
     thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let (client, upstream) = make();
-            let report = relay(client, upstream, first_flight, patience, upstream_ended).await;
+            let mut relay = Relay::new(client, upstream, first_flight, splice, Instant::now());
+            let report = relay.run(patience, pin!(upstream_ended)).await;
             let _ = done.send(report);
         });
     });
@@ -57,12 +65,34 @@ fn tcp_pair() -> (TcpStream, OwnedFd) {
     (far, near.into())
 }
 
-fn over_tcp(first_flight: &[u8], patience: Patience) -> Running<TcpStream, TcpStream> {
+fn over_tcp(first_flight: &[u8], patience: Patience, splice: Splice) -> Running<TcpStream, TcpStream> {
     let (client, near_client) = tcp_pair();
     let (upstream, near_upstream) = tcp_pair();
     let make = || (Stream::tcp(Watched::new(near_client)), Stream::tcp(Watched::new(near_upstream)));
-    let report = run(make, first_flight, patience, pending());
+    let report = run(make, first_flight, patience, splice, pending());
     Running { client, upstream, report }
+}
+
+fn over_unix(first_flight: &[u8], splice: Splice) -> Running<UnixStream, UnixStream> {
+    let (client, near_client) = UnixStream::pair().unwrap();
+    let (upstream, near_upstream) = UnixStream::pair().unwrap();
+    for near in [&near_client, &near_upstream] {
+        near.set_nonblocking(true).unwrap();
+    }
+    for far in [&client, &upstream] {
+        far.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        far.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    }
+    let make = || (Stream::unix(Watched::new(near_client.into())), Stream::unix(Watched::new(near_upstream.into())));
+    let report = run(make, first_flight, LONG, splice, pending());
+    Running { client, upstream, report }
+}
+
+/// Waits until the peer's kernel has everything that was sent, which for a relay is when it has it or can read it.
+fn wait_until_taken(socket: &TcpStream) {
+    while crate::sys::unacknowledged_bytes(socket.as_fd()) > 0 {
+        thread::yield_now();
+    }
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {
@@ -75,50 +105,55 @@ fn abort(socket: TcpStream) {
 
 #[test]
 fn the_first_flight_comes_first_and_half_closes_go_both_ways() {
-    let mut running = over_tcp(b"hello ", LONG);
-    running.client.write_all(b"world").unwrap();
-    running.client.shutdown(Shutdown::Write).unwrap();
-    let mut received = String::new();
-    running.upstream.read_to_string(&mut received).unwrap();
-    assert_eq!(received, "hello world");
-    running.upstream.write_all(b"late answer").unwrap();
-    running.upstream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    running.client.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "late answer");
-    assert_eq!(running.report(), Report { bytes_in: 11, bytes_out: 11, ending: Ending::Done });
+    for way in WAYS {
+        let mut running = over_tcp(b"hello ", LONG, way);
+        running.client.write_all(b"world").unwrap();
+        running.client.shutdown(Shutdown::Write).unwrap();
+        let mut received = String::new();
+        running.upstream.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "hello world", "{way:?}");
+        running.upstream.write_all(b"late answer").unwrap();
+        running.upstream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        running.client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "late answer", "{way:?}");
+        assert_eq!(running.report(), Report { bytes_in: 11, bytes_out: 11, ending: Ending::Done }, "{way:?}");
+    }
 }
 
 #[test]
 fn a_slow_reader_gets_everything_and_stops_the_sender() {
-    let running = over_tcp(b"", LONG);
-    let sent = pattern(32 * MEGABYTE);
-    let mut upstream = running.upstream.try_clone().unwrap();
-    let expected = sent.clone();
-    let sender = thread::spawn(move || {
-        upstream.write_all(&sent).unwrap();
-        upstream.shutdown(Shutdown::Write).unwrap();
-    });
-    let mut client = running.client.try_clone().unwrap();
-    let mut received = Vec::new();
-    let mut chunk = vec![0; 100_000];
-    loop {
-        let bytes = client.read(&mut chunk).unwrap();
-        if bytes == 0 {
-            break;
+    for way in WAYS {
+        let running = over_tcp(b"", LONG, way);
+        let sent = pattern(32 * MEGABYTE);
+        let mut upstream = running.upstream.try_clone().unwrap();
+        let expected = sent.clone();
+        let sender = thread::spawn(move || {
+            upstream.write_all(&sent).unwrap();
+            upstream.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut client = running.client.try_clone().unwrap();
+        let mut received = Vec::new();
+        let mut chunk = vec![0; 100_000];
+        loop {
+            let bytes = client.read(&mut chunk).unwrap();
+            if bytes == 0 {
+                break;
+            }
+            received.extend_from_slice(&chunk[..bytes]);
         }
-        received.extend_from_slice(&chunk[..bytes]);
+        sender.join().unwrap();
+        assert!(received == expected, "{way:?}");
+        client.shutdown(Shutdown::Write).unwrap();
+        let report = running.report();
+        assert_eq!((report.ending, report.bytes_out), (Ending::Done, expected.len() as u64), "{way:?}");
     }
-    sender.join().unwrap();
-    assert!(received == expected);
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(running.report().ending, Ending::Done);
 }
 
 #[test]
 fn an_abort_arrives_as_an_abort_after_the_bytes_before_it() {
-    for from_upstream in [true, false] {
-        let running = over_tcp(b"", LONG);
+    for (way, from_upstream) in WAYS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+        let running = over_tcp(b"", LONG, way);
         let (mut sender, mut receiver) = match from_upstream {
             true => (running.upstream.try_clone().unwrap(), running.client.try_clone().unwrap()),
             false => (running.client.try_clone().unwrap(), running.upstream.try_clone().unwrap()),
@@ -129,40 +164,40 @@ fn an_abort_arrives_as_an_abort_after_the_bytes_before_it() {
         let sending = thread::spawn(move || sender.write_all(&to_send).unwrap());
         receiver.read_exact(&mut received).unwrap();
         sending.join().unwrap();
-        assert!(received == sent);
+        assert!(received == sent, "{way:?}");
         let Running { client, upstream, report } = running;
         let (aborting, staying) = if from_upstream { (upstream, client) } else { (client, upstream) };
         abort(aborting);
         drop(receiver);
         let error = (&staying).read(&mut [0; 1]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{way:?}");
         let want = if from_upstream { Ending::UpstreamReset } else { Ending::ClientReset };
-        assert_eq!(report.recv_timeout(Duration::from_secs(30)).unwrap().ending, want);
+        assert_eq!(report.recv_timeout(Duration::from_secs(30)).unwrap().ending, want, "{way:?}");
     }
 }
 
 #[test]
 fn an_abort_does_not_overtake_bytes_that_wait() {
-    let running = over_tcp(b"", LONG);
-    let sent = pattern(200_000);
-    (&running.upstream).write_all(&sent).unwrap();
-    let Running { mut client, upstream, report } = running;
-    // Wait until the relay has taken all bytes over, so that the abort cannot destroy them in our own queue.
-    while crate::sys::unacknowledged_bytes(std::os::fd::AsFd::as_fd(&upstream)) > 0 {
-        thread::yield_now();
+    for way in WAYS {
+        let running = over_tcp(b"", LONG, way);
+        let sent = pattern(200_000);
+        (&running.upstream).write_all(&sent).unwrap();
+        let Running { mut client, upstream, report } = running;
+        // Not before the relay has taken all bytes over can the abort not destroy them in our own queue.
+        wait_until_taken(&upstream);
+        abort(upstream);
+        let mut received = vec![0; sent.len()];
+        client.read_exact(&mut received).unwrap();
+        assert!(received == sent, "{way:?}");
+        assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset, "{way:?}");
+        assert_eq!(report.recv_timeout(Duration::from_secs(30)).unwrap().ending, Ending::UpstreamReset, "{way:?}");
     }
-    abort(upstream);
-    let mut received = vec![0; sent.len()];
-    client.read_exact(&mut received).unwrap();
-    assert!(received == sent);
-    assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(report.recv_timeout(Duration::from_secs(30)).unwrap().ending, Ending::UpstreamReset);
 }
 
 #[test]
 fn an_upstream_that_closes_early_still_delivers_everything_to_a_client_that_keeps_sending() {
-    for _ in 0..20 {
-        let Running { mut client, mut upstream, report } = over_tcp(b"request", LONG);
+    for way in WAYS.into_iter().flat_map(|way| [way; 10]) {
+        let Running { mut client, mut upstream, report } = over_tcp(b"request", LONG, way);
         let mut request = [0; 7];
         upstream.read_exact(&mut request).unwrap();
         let answer = pattern(2_000_000);
@@ -171,16 +206,14 @@ fn an_upstream_that_closes_early_still_delivers_everything_to_a_client_that_keep
             upstream.write_all(&to_send).unwrap();
             upstream.shutdown(Shutdown::Write).unwrap();
             // Once the relay has it all, closing with unread input answers every further byte with an abort.
-            while crate::sys::unacknowledged_bytes(std::os::fd::AsFd::as_fd(&upstream)) > 0 {
-                thread::yield_now();
-            }
+            wait_until_taken(&upstream);
         });
         let mut chatty = client.try_clone().unwrap();
         let chatting = thread::spawn(move || while chatty.write_all(b"more").is_ok() {});
         let mut received = vec![0; answer.len()];
         client.read_exact(&mut received).unwrap();
-        assert!(received == answer);
-        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the end is not an abort");
+        assert!(received == answer, "{way:?}");
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "{way:?}: the end is not an abort");
         client.shutdown(Shutdown::Both).unwrap();
         answering.join().unwrap();
         chatting.join().unwrap();
@@ -191,41 +224,41 @@ fn an_upstream_that_closes_early_still_delivers_everything_to_a_client_that_keep
 
 #[test]
 fn silence_ends_a_relay_when_patience_does() {
-    let short = Some(Duration::from_millis(300));
-    let idle = over_tcp(b"", Patience { idle: short, half_closed: None });
-    assert_eq!(idle.report().ending, Ending::Idle);
-    let mut half = over_tcp(b"", Patience { idle: None, half_closed: short });
-    half.client.shutdown(Shutdown::Write).unwrap();
-    let began = std::time::Instant::now();
-    // A byte on the way back is progress.
-    thread::sleep(Duration::from_millis(200));
-    half.upstream.write_all(b"x").unwrap();
-    assert_eq!(half.report().ending, Ending::HalfClosed);
-    assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
+    for way in WAYS {
+        let short = Some(Duration::from_millis(300));
+        let idle = over_tcp(b"", Patience { idle: short, half_closed: None }, way);
+        assert_eq!(idle.report().ending, Ending::Idle, "{way:?}");
+        let mut half = over_tcp(b"", Patience { idle: None, half_closed: short }, way);
+        half.client.shutdown(Shutdown::Write).unwrap();
+        let began = std::time::Instant::now();
+        // A byte on the way back is progress.
+        thread::sleep(Duration::from_millis(200));
+        half.upstream.write_all(b"x").unwrap();
+        assert_eq!(half.report().ending, Ending::HalfClosed, "{way:?}");
+        assert!(began.elapsed() >= Duration::from_millis(450), "{way:?}: {:?}", began.elapsed());
+    }
 }
 
 #[test]
 fn unix_sockets_are_relayed_like_tcp() {
-    let (mut client, near_client) = UnixStream::pair().unwrap();
-    let (mut upstream, near_upstream) = UnixStream::pair().unwrap();
-    for near in [&near_client, &near_upstream] {
-        near.set_nonblocking(true).unwrap();
+    for way in WAYS {
+        let mut running = over_unix(b"first ", way);
+        running.client.write_all(b"second").unwrap();
+        running.client.shutdown(Shutdown::Write).unwrap();
+        let mut received = String::new();
+        running.upstream.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "first second", "{way:?}");
+        let answer = pattern(MEGABYTE);
+        let to_send = answer.clone();
+        let Running { mut client, mut upstream, report } = running;
+        let answering = thread::spawn(move || upstream.write_all(&to_send).unwrap());
+        let mut back = Vec::new();
+        client.read_to_end(&mut back).unwrap();
+        answering.join().unwrap();
+        assert!(back == answer, "{way:?}");
+        let report = report.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(report, Report { bytes_in: 12, bytes_out: answer.len() as u64, ending: Ending::Done }, "{way:?}");
     }
-    let make = || (Stream::unix(Watched::new(near_client.into())), Stream::unix(Watched::new(near_upstream.into())));
-    let report = run(make, b"first ", LONG, pending());
-    client.write_all(b"second").unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    let mut received = String::new();
-    upstream.read_to_string(&mut received).unwrap();
-    assert_eq!(received, "first second");
-    let answer = pattern(MEGABYTE);
-    let to_send = answer.clone();
-    let answering = thread::spawn(move || upstream.write_all(&to_send).unwrap());
-    let mut back = Vec::new();
-    client.read_to_end(&mut back).unwrap();
-    answering.join().unwrap();
-    assert!(back == answer);
-    assert_eq!(report.recv_timeout(Duration::from_secs(30)).unwrap().ending, Ending::Done);
 }
 
 #[test]
@@ -237,7 +270,7 @@ fn output_that_something_holds_open_after_the_program_ended_is_given_up() {
     rustix::io::ioctl_fionbio(&output, true).unwrap();
     let make = || (Stream::tcp(Watched::new(near_client)), Stream::pipes(input, output));
     held_open.write_all(b"tail").unwrap();
-    let report = run(make, b"", LONG, std::future::ready(()));
+    let report = run(make, b"", LONG, Splice::Auto, std::future::ready(()));
     let mut received = String::new();
     client.read_to_string(&mut received).unwrap();
     assert_eq!(received, "tail");

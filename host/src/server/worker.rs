@@ -7,15 +7,14 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, spawn_local};
 
-use crate::connection::{self, Plan};
+use crate::connection::{Connection, Plan, report_refusal};
 use crate::listener::{self, Peer};
-use crate::log::Throttle;
+use crate::reactor;
 
 /// Threads per worker for what blocks, which is looking up names: enough for the lookups of a second, few enough that a
 /// dead resolver does not fill memory with stacks.
@@ -57,8 +56,10 @@ impl Worker {
                 .build_local(LocalOptions::default());
             match runtime {
                 Ok(runtime) => {
-                    let _ = started.send(Ok(()));
-                    runtime.block_on(obey(received));
+                    runtime.block_on(async {
+                        let _ = started.send(reactor::start().map_err(Into::into));
+                        obey(received).await;
+                    });
                     // A lookup that hangs must not hold up the end.
                     runtime.shutdown_background();
                 }
@@ -109,7 +110,7 @@ impl Leaving {
 
 /// A listener that this worker accepts from.
 struct Accepting {
-    plan: Rc<RefCell<Arc<Plan>>>,
+    plan: Rc<RefCell<Rc<Plan>>>,
     task: AbortHandle,
 }
 
@@ -125,11 +126,11 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen { id, socket, plan } => {
-                listeners.insert(id, start_accepting(socket, plan, Rc::clone(&leaving)));
+                listeners.insert(id, start_accepting(socket, &plan, Rc::clone(&leaving)));
             }
             Command::Replace { id, plan } => {
                 if let Some(accepting) = listeners.get(&id) {
-                    accepting.plan.replace(plan);
+                    accepting.plan.replace(Rc::new(Plan::clone(&plan)));
                 }
             }
             Command::Close { id } => {
@@ -143,32 +144,24 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>) {
     }
 }
 
-fn start_accepting(socket: OwnedFd, plan: Arc<Plan>, leaving: Rc<Leaving>) -> Accepting {
-    static FULL: Throttle = Throttle::new(Duration::from_secs(1));
+fn start_accepting(socket: OwnedFd, plan: &Plan, leaving: Rc<Leaving>) -> Accepting {
     let name = plan.listener.clone();
-    let plan = Rc::new(RefCell::new(plan));
+    // A copy of this worker's own, so that connections do not count references together with other workers.
+    let plan = Rc::new(RefCell::new(Rc::new(plan.clone())));
     let current = Rc::clone(&plan);
     let serve = move |socket: OwnedFd, peer: Peer| {
-        let plan = Arc::clone(&current.borrow());
+        let plan = Rc::clone(&current.borrow());
         let address = match peer {
             Peer::Tcp(address) => Some(address.ip()),
             Peer::Unix => None,
         };
         match plan.counters.admit(&plan.config.limits, address) {
             Ok(permit) => {
-                spawn_local(connection::serve(socket, peer, plan, permit, Rc::clone(&leaving)));
+                spawn_local(Connection::new(socket, peer, plan, permit, Rc::clone(&leaving)));
             }
-            Err(limit) => {
-                if let Some(unlogged) = FULL.pass() {
-                    tracing::warn!(%peer, listener = plan.listener, %limit, unlogged, "limit reached; closed at accept");
-                }
-            }
+            Err(limit) => report_refusal(peer, &plan, limit),
         }
     };
-    let task = spawn_local(async move {
-        if let Err(error) = listener::accept(socket, &name, serve).await {
-            tracing::error!(listener = name, %error, "accepting has failed");
-        }
-    });
+    let task = spawn_local(async move { listener::accept(socket, &name, serve).await });
     Accepting { plan, task: task.abort_handle() }
 }

@@ -52,6 +52,9 @@ pub fn value<C: Config>(slot: &mut Option<C>, key: &str, json: &mut Json<'_>) ->
     Ok(())
 }
 
+/// The longest key, in bytes.
+const MAX_KEY_BYTES: usize = 40;
+
 impl<'a> Json<'a> {
     /// Starts at the beginning of `text`.
     ///
@@ -190,7 +193,8 @@ impl<'a> Json<'a> {
 
     /// Reads a table, calling `entry` with each key and the reader in front of its value.
     ///
-    /// A key longer than 40 bytes is unknown to every plugin, and `entry` gets its beginning with `…`.
+    /// Keys are given as they are written, with escapes as they stand: no key that a plugin knows needs one, so no plugin
+    /// has to carry what undoes them. One of more than 40 bytes is unknown to every plugin and refused here.
     ///
     /// # Errors
     ///
@@ -210,26 +214,46 @@ impl<'a> Json<'a> {
         &mut self,
         mut entry: impl FnMut(&str, &mut Self) -> Result<(), ConfigError>,
     ) -> Result<(), ConfigError> {
-        if !self.next_is(b'{') {
+        let mut opens = true;
+        while let Some(key) = self.key(opens)? {
+            entry(key, self)?;
+            opens = false;
+        }
+        Ok(())
+    }
+
+    /// Reads a table that has no keys.
+    pub(crate) fn no_keys(&mut self) -> Result<(), ConfigError> {
+        self.key(true)?.map_or(Ok(()), |key| Err(unknown_key(key)))
+    }
+
+    /// Reads up to the value of the next key, from the table's beginning if it `opens`; `None` at its end.
+    #[inline(never)] // for the module's size, as are all in this file
+    fn key(&mut self, opens: bool) -> Result<Option<&'a str>, ConfigError> {
+        if opens && !self.next_is(b'{') {
             return Err(ConfigError::new("must be a table"));
         }
         if self.next_is(b'}') {
-            return Ok(());
+            return Ok(None);
         }
+        if !((opens || self.next_is(b',')) && self.next_is(b'"')) {
+            return Err(not_json());
+        }
+        let start = self.pos;
         loop {
-            let (beginning, fits) = self.string::<40>()?;
-            let mut key = Text::<43>::new();
-            key.push_cut(beginning.as_str());
-            if !fits {
-                key.push_cut("…");
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => self.pos += 2,
+                None | Some(0..=0x1f) => return Err(not_json()),
+                Some(_) => self.pos += 1,
             }
-            self.expect(b':')?;
-            entry(key.as_str(), self)?;
-            if self.next_is(b'}') {
-                return Ok(());
-            }
-            self.expect(b',')?;
         }
+        let key = self.text.get(start..self.pos).unwrap_or_default();
+        self.pos += 1;
+        if !self.next_is(b':') {
+            return Err(not_json());
+        }
+        if key.len() > MAX_KEY_BYTES { Err(unknown_key(key)) } else { Ok(Some(key)) }
     }
 
     /// Ends the text.
@@ -325,6 +349,7 @@ impl<'a> Json<'a> {
         }
     }
 
+    #[inline(never)]
     fn next_is(&mut self, byte: u8) -> bool {
         self.white_space();
         let is = self.byte() == Some(byte);
@@ -336,6 +361,7 @@ impl<'a> Json<'a> {
         if self.next_is(byte) { Ok(()) } else { Err(not_json()) }
     }
 
+    #[inline(never)]
     fn word(&mut self, word: &str) -> bool {
         self.white_space();
         let is = self.text.as_bytes().get(self.pos..).is_some_and(|rest| rest.starts_with(word.as_bytes()));
@@ -344,6 +370,21 @@ impl<'a> Json<'a> {
     }
 }
 
+#[inline(never)]
 fn not_json() -> ConfigError {
     ConfigError::new("is not JSON")
+}
+
+/// Refuses a key that is not known; of one that is too long, its beginning is shown with `…`.
+#[doc(hidden)]
+#[inline(never)]
+pub fn unknown_key(key: &str) -> ConfigError {
+    let error = ConfigError::new("is not a known key");
+    if key.len() <= MAX_KEY_BYTES {
+        return error.at(key);
+    }
+    let mut error = error;
+    error.key.push_cut(key.get(..key.floor_char_boundary(MAX_KEY_BYTES)).unwrap_or_default());
+    error.key.push_cut("…");
+    error
 }

@@ -68,7 +68,20 @@ fn what_is_wrong_is_named() {
         "`a_key_that_is_much_longer_than_any_key_c…` is not a known key"
     );
     assert_eq!(from_json::<()>(r#"{"a": 1}"#).unwrap_err().to_string(), "`a` is not a known key");
-    assert!(from_json::<()>(" {} ").is_ok());
+    assert!(from_json::<()>(" { } ").is_ok());
+    for (wrong, said) in [
+        ("[]", "must be a table"),
+        ("{} {}", "is not JSON"),
+        ("{1}", "is not JSON"),
+        (r#"{"a"#, "is not JSON"),
+        (r#"{"ä"}"#, "is not JSON"),
+        (r#"{"ä": 1}"#, "`ä` is not a known key"),
+        (r#"{"a\"b": 1}"#, r#"`a\"b` is not a known key"#),
+        ("{\"a\nb\": 1}", "is not JSON"),
+        (r#"{"a\"#, "is not JSON"),
+    ] {
+        assert_eq!(from_json::<()>(wrong).unwrap_err().to_string(), said, "{wrong}");
+    }
 }
 
 #[test]

@@ -91,12 +91,17 @@ impl<const N: usize> Text<N> {
 
     /// Appends as many characters of `text` as fit.
     pub(crate) fn push_cut(&mut self, text: &str) {
-        let mut end = text.len().min(N - usize::from(self.len));
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.push(text.get(..end).unwrap_or_default());
+        push_cut(&mut self.len, &mut self.bytes, text);
     }
+}
+
+/// [`Text::push_cut`] for every length. Messages are put together of many, and need not be fast.
+#[inline(never)]
+fn push_cut(len: &mut u16, bytes: &mut [u8], text: &str) {
+    let free = bytes.get_mut(usize::from(*len)..).unwrap_or_default();
+    let text = text.get(..text.floor_char_boundary(free.len())).unwrap_or_default();
+    crate::cursor::copy(free, text.as_bytes());
+    *len += text.len() as u16;
 }
 
 impl<const N: usize> Default for Text<N> {
@@ -267,7 +272,7 @@ impl Config for () {
     const SCHEMA: Schema = Schema::Table { keys: &[] };
 
     fn read(json: &mut Json<'_>) -> Result<Self, ConfigError> {
-        json.table(|key, _| Err(ConfigError::new("is not a known key").at(key)))
+        json.no_keys()
     }
 }
 

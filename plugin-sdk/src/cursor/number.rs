@@ -14,6 +14,7 @@ pub(super) enum Order {
 }
 
 impl Order {
+    #[inline]
     fn value(self, bytes: &[u8]) -> u64 {
         let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
         match self {
@@ -38,6 +39,9 @@ macro_rules! fixed_width {
         #[doc = concat!("assert_eq!(Cursor::new(", $bytes, ").", stringify!($read), "(), Ok(1));")]
         /// ```
         pub fn $read(&mut self) -> Result<$type, Stop> {
+            if let Some(bytes) = self.near($width) {
+                return Ok(Order::$order.value(bytes) as $type);
+            }
             let mut raw = [0; $width];
             self.copy_to(&mut raw)?;
             Ok(Order::$order.value(&raw) as $type)

@@ -116,6 +116,23 @@ fn a_limit_bounds_what_follows_and_needs_no_end() {
 }
 
 #[test]
+fn a_run_that_may_be_long_is_known_at_its_end_or_its_limit() {
+    let parse = |bytes: &[u8]| {
+        let mut c = Cursor::new(bytes);
+        let run = c.take_short(3, |b| b.is_ascii_digit())?;
+        Ok((run.map(<[u8]>::to_vec), c.position()))
+    };
+    assert_eq!(sweep(b"12;", parse)[2..], [Err(NeedMore(3)), Ok((Some(b"12".to_vec()), 2))]);
+    assert_eq!(sweep(b"1234;", parse)[2..4], [Err(NeedMore(3)), Ok((None, 0))]);
+    assert_eq!(parse(b";"), Ok((Some(Vec::new()), 0)));
+    // The end of a part ends the run, too, and is known before it arrives.
+    let inside = |bytes: &[u8]| {
+        Cursor::new(bytes).part(2, |c| c.take_short(3, |b| b.is_ascii_digit()).map(|run| run.map(<[u8]>::to_vec)))
+    };
+    assert_eq!(sweep(b"123", inside)[1..3], [Err(NeedMore(2)), Ok(Some(b"12".to_vec()))]);
+}
+
+#[test]
 fn an_asn1_length_rejects_when_its_bytes_leave_the_range() {
     // Every form of every value, and every prefix of each, against what trying all continuations says.
     let bounds = [0u32, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000, 0xff_ffff, 0x100_0000, u32::MAX];

@@ -45,13 +45,40 @@ impl<'a> Cursor<'a> {
     /// ```
     pub fn take_while(&mut self, max: usize, allowed: impl Fn(u8) -> bool) -> Result<&'a [u8], Stop> {
         let arrived = self.arrived();
-        for (index, byte) in arrived.iter().enumerate() {
-            if !allowed(*byte) {
-                return self.take(index);
-            }
-            crate::ensure(index < max)?;
+        let in_reach = arrived.get(..max.saturating_add(1)).unwrap_or(arrived);
+        if let Some(len) = in_reach.iter().position(|byte| !allowed(*byte)) {
+            return self.take(len);
         }
+        crate::ensure(arrived.len() <= max)?;
         if self.left == Some(arrived.len()) { self.take(arrived.len()) } else { Err(self.wants_one_more()) }
+    }
+
+    /// As [`take_while`](Cursor::take_while), but a run that is too long is no error: `None` as soon as `max` bytes of
+    /// it are there, nothing read. For what a peer may make long and a parser does not wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::NeedMore`] while the run's end has not arrived and it has fewer than `max` bytes. The end of a part ends
+    /// the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::prelude::*;
+    /// let digit = |b: u8| b.is_ascii_digit();
+    /// assert_eq!(Cursor::new(b"42;").take_short(3, digit), Ok(Some(&b"42"[..])));
+    /// assert_eq!(Cursor::new(b"42").take_short(3, digit), Err(NeedMore(3)));
+    /// assert_eq!(Cursor::new(b"421").take_short(3, digit), Ok(None));
+    /// ```
+    pub fn take_short(&mut self, max: usize, allowed: impl Fn(u8) -> bool) -> Result<Option<&'a [u8]>, Stop> {
+        let arrived = self.arrived();
+        let run = arrived.iter().take(max).position(|byte| !allowed(*byte));
+        match run {
+            Some(len) => self.take(len).map(Some),
+            None if arrived.len() >= max => Ok(None),
+            None if self.left == Some(arrived.len()) => self.take(arrived.len()).map(Some),
+            None => Err(self.wants_one_more()),
+        }
     }
 
     /// Reads up to and including `delimiter` and returns what came before it, at most `max` bytes.
@@ -95,15 +122,17 @@ impl<'a> Cursor<'a> {
         max: usize,
         allowed: impl Fn(u8) -> bool,
     ) -> Result<&'a [u8], Stop> {
-        for (index, byte) in self.arrived().iter().enumerate() {
-            if *byte == delimiter {
-                let field = self.take(index)?;
-                self.advance();
-                return Ok(field);
-            }
-            crate::ensure(index < max && allowed(*byte))?;
-        }
-        Err(self.wants_one_more())
+        // One search without further conditions: this is the loop that a call's fuel goes into.
+        let arrived = self.arrived();
+        let in_reach = arrived.get(..max.saturating_add(1)).unwrap_or(arrived);
+        let Some(len) = in_reach.iter().position(|byte| *byte == delimiter || !allowed(*byte)) else {
+            crate::ensure(arrived.len() <= max)?;
+            return Err(self.wants_one_more());
+        };
+        crate::ensure(arrived.get(len) == Some(&delimiter))?;
+        let field = self.take(len)?;
+        self.advance();
+        Ok(field)
     }
 
     /// Reads a line that ends with LF and returns it without its end, LF or CR LF. The line, its end included, has at
@@ -126,8 +155,8 @@ impl<'a> Cursor<'a> {
         self.line_where(max, |_| true)
     }
 
-    /// As [`line`](Cursor::line), and rejects at the first byte of the line for which `allowed` does not hold. It is not
-    /// asked about the LF nor about a CR in front of it; a CR elsewhere rejects unless it is allowed.
+    /// As [`line`](Cursor::line), and rejects at the first byte of the line for which `allowed` does not hold. It is
+    /// not asked about the LF nor about a CR in front of it; a CR elsewhere rejects unless it is allowed.
     ///
     /// # Errors
     ///

@@ -57,6 +57,16 @@ pub struct Cases {
 }
 
 /// An input and what a plugin must say about it.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::harness::{Cases, Expected};
+/// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+/// let case = cases.list.first().expect("there is one");
+/// assert_eq!((case.bytes.as_slice(), case.expect), (&b"GET"[..], Expected::Reject));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// What the case is about, unique in its file.
@@ -82,6 +92,13 @@ pub struct Case {
 }
 
 /// The verdict a case expects.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::harness::Expected;
+/// assert_eq!(Expected::NeedMore.to_string(), "need-more");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
@@ -94,6 +111,16 @@ pub enum Expected {
 }
 
 /// When a verdict must first be known.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::harness::{Cases, DecidedAt};
+/// let text = "[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'\ndecided_at = '<=2'";
+/// let cases = Cases::parse(text, ".")?;
+/// assert_eq!(cases.list.first().and_then(|case| case.decided_at), Some(DecidedAt::AtMost(2)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidedAt {
     /// With exactly this many bytes.
@@ -103,6 +130,14 @@ pub enum DecidedAt {
 }
 
 /// What is wrong with a file of cases.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::harness::Cases;
+/// let error = Cases::parse("[[case]]\nname = 'a'\nexpekt = 'match'", ".").unwrap_err();
+/// assert!(error.to_string().contains("expekt"), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}{reason}", place(.line), about(.case))]
 pub struct CaseError {
@@ -128,6 +163,13 @@ impl Cases {
     /// # Errors
     ///
     /// [`CaseError`] naming the line and the case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// assert!(Cases::read("no/such/cases.toml").is_err());
+    /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Cases, CaseError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|e| CaseError {
@@ -143,17 +185,46 @@ impl Cases {
     /// # Errors
     ///
     /// [`CaseError`] naming the line and the case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// assert_eq!(cases.list.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn parse(text: &str, folder: impl AsRef<Path>) -> Result<Cases, CaseError> {
         read::cases(text, folder.as_ref()).map(|list| Cases { list })
     }
 
     /// The examples of a manifest as cases.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let manifest = plugin.manifest().expect("it has one");
+    /// Cases::of_manifest(manifest).check(&plugin).assert_passed();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of_manifest(manifest: &Manifest) -> Cases {
         let examples = manifest.examples.iter().enumerate();
         Cases { list: examples.filter_map(|(i, example)| Case::of_example(i, example)).collect() }
     }
 
     /// Adds the cases of another list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let one = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// assert_eq!(one.clone().and(one).list.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn and(mut self, other: Cases) -> Cases {
         self.list.extend(other.list);
         self

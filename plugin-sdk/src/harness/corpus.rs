@@ -3,10 +3,14 @@
 //! `first-flights.jsonl` has a sample a line; `labels.json` beside it says how far each label can be trusted. Fields and
 //! labels that are not known are passed over. This file runs no plugin; `measure` does.
 
+mod except;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::except::{Exception, Exceptions};
 
 use super::plugin::Plugin;
 use super::text::unhex;
@@ -39,6 +43,8 @@ pub struct Corpus {
     pub samples: Vec<Sample>,
     /// Samples of other transports, which are not read.
     pub other_transports: usize,
+    /// Samples to leave out, by their number in the list, with the reason.
+    pub left_out: BTreeMap<usize, String>,
     labels: BTreeMap<String, Label>,
 }
 
@@ -121,6 +127,12 @@ pub enum CorpusError {
     /// The file of labels is not what it should be.
     #[error("the labels: {0}")]
     Labels(String),
+    /// A file of samples to leave out is not what it should be.
+    #[error("the exceptions: {reason}")]
+    Exceptions {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A line is not a sample.
     #[error("line {line}: {reason}")]
     Sample {
@@ -200,7 +212,9 @@ impl Corpus {
 
     /// Adds the samples of another corpus; where both have a label, this one's is kept.
     pub fn and(mut self, other: Corpus) -> Corpus {
+        let before = self.samples.len();
         self.samples.extend(other.samples);
+        self.left_out.extend(other.left_out.into_iter().map(|(number, reason)| (before + number, reason)));
         self.other_transports += other.other_transports;
         for (name, label) in other.labels {
             self.labels.entry(name).or_insert(label);

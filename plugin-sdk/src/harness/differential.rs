@@ -12,6 +12,19 @@ use super::plugin::Plugin;
 use super::text::{bytes_as_toml, hexdump};
 
 /// Where two builds of a plugin differ.
+///
+/// # Examples
+///
+/// ```
+/// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+/// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+/// use portsplit_plugin_sdk::harness::{Cases, Plugin, differential};
+/// # let other = wat::parse_str(include_str!("../../../tests/bad-plugins/monotone.wat"))?;
+/// let other = Plugin::wasm(other).load()?;
+/// let difference = differential(&plugin, &other, &Cases::default(), 20_000).expect("they differ");
+/// assert_ne!(difference.first, difference.second);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Difference {
     /// The smallest input found; empty if they differ in taking a configuration.

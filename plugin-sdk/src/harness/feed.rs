@@ -44,12 +44,30 @@ pub struct Fed<'p> {
 
 impl Plugin {
     /// Shows the bytes in every way they can be cut: each prefix once, in rising length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").expect_match().decided_at(8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn feed(&self, bytes: impl AsRef<[u8]>) -> Fed<'_> {
         let bytes = bytes.as_ref();
         Fed::new(self, bytes.to_vec(), Trace::of_every_prefix(self, bytes))
     }
 
     /// Shows the bytes as the host does when they arrive in these segments, so that a need-more hint saves calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed_segments(&[b"PO", b"ST\x01\x02", b"ab"]).expect_match();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn feed_segments(&self, segments: &[&[u8]]) -> Fed<'_> {
         let mut ends = Vec::with_capacity(segments.len());
         let mut len = 0;
@@ -71,18 +89,45 @@ impl<'p> Fed<'p> {
     }
 
     /// Expects a match.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").expect_match();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn expect_match(self) -> Self {
         self.expect(Verdict::Match)
     }
 
     /// Expects a reject.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"GET / HTTP/1.1\r\n").expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn expect_reject(self) -> Self {
         self.expect(Verdict::Reject)
     }
 
     /// Expects that all the bytes leave it open, whatever the hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST").expect_undecided();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn expect_undecided(self) -> Self {
         if !matches!(self.answer.verdict(), Some(Verdict::NeedMore(_))) {
@@ -92,12 +137,30 @@ impl<'p> Fed<'p> {
     }
 
     /// Expects need-more with this hint: the number of bytes in all before which the answer cannot change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST").expect_need_more(6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn expect_need_more(self, total: usize) -> Self {
         self.expect(Verdict::NeedMore(total))
     }
 
     /// Expects that the verdict was first known with this many bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"PUT").expect_reject().decided_at(2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn decided_at(self, len: usize) -> Self {
         if self.decided_at != Some(len) {
@@ -108,6 +171,15 @@ impl<'p> Fed<'p> {
     }
 
     /// Expects that with this many bytes the answer was need-more with the hint `total`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").need_more_at(4, 6).need_more_at(6, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn need_more_at(self, len: usize, total: usize) -> Self {
         let judgement = match (self.trace.at_len(len), self.bytes.get(..len)) {
@@ -123,12 +195,30 @@ impl<'p> Fed<'p> {
 
     /// Expects a fact that occurs once, with this value. Values are as the host prints them: see
     /// [`Fact`](super::Fact).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").expect_match().fact("to", "ab");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn fact(self, name: &str, value: &str) -> Self {
         self.facts(name, &[value])
     }
 
     /// Expects a fact with exactly these values in this order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").expect_match().facts("to", &["ab"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn facts(self, name: &str, values: &[&str]) -> Self {
         let facts = self.answer.facts().iter().filter(|fact| fact.name == name);
@@ -139,12 +229,30 @@ impl<'p> Fed<'p> {
     }
 
     /// Expects that a fact was not learnt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").expect_match().no_fact("from");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn no_fact(self, name: &str) -> Self {
         self.facts(name, &[])
     }
 
     /// Expects that nothing was learnt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"GET").expect_reject().no_facts();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn no_facts(self) -> Self {
         if !self.answer.facts().is_empty() {
@@ -154,6 +262,15 @@ impl<'p> Fed<'p> {
     }
 
     /// Expects every call to have used less than this much fuel. Native code is not measured and always passes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST\x01\x02ab").expect_match().fuel_below(1_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn fuel_below(self, limit: u64) -> Self {
         let most = self.trace.most_fuel().max(self.answer.fuel);
@@ -164,6 +281,18 @@ impl<'p> Fed<'p> {
     }
 
     /// Expects that the call failed: a trap, too much fuel, a broken contract. The message contains `words`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portsplit_plugin_sdk::harness::Plugin;
+    /// # let module = r#"(module (memory (export "memory") 1) (func (export "portsplit_abi_1"))
+    /// #     (func (export "portsplit_buffer") (param i32) (result i32) (i32.const 16))
+    /// #     (func (export "portsplit_classify") (param i32 i32) (result i64) unreachable))"#;
+    /// let traps = Plugin::wasm(wat::parse_str(module)?).load()?;
+    /// traps.feed(b"x").expect_fault("unreachable");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn expect_fault(self, words: &str) -> Self {
         if !self.answer.fault().is_some_and(|fault| fault.message.contains(words)) {
@@ -173,32 +302,86 @@ impl<'p> Fed<'p> {
     }
 
     /// Adds bytes that arrive later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST").expect_undecided().then(b"\x01\x01a").expect_match();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn then(self, bytes: impl AsRef<[u8]>) -> Fed<'p> {
         let all = [&self.bytes, bytes.as_ref()].concat();
         self.plugin.feed(all)
     }
 
     /// The client finishes sending: the expectations that follow are about the call that tells the plugin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST").expect_undecided().then_half_close().expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn then_half_close(self) -> Fed<'p> {
         self.last_call(Flags::HALF_CLOSED)
     }
 
     /// No more bytes will be shown: the expectations that follow are about the call that tells the plugin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST").expect_undecided().then_buffer_full().expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn then_buffer_full(self) -> Fed<'p> {
         self.last_call(Flags::BUFFER_FULL)
     }
 
     /// The time to decide is up: the expectations that follow are about the call that tells the plugin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// plugin.feed(b"POST").expect_undecided().then_time_up().expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn then_time_up(self) -> Fed<'p> {
         self.last_call(Flags::TIME_UP)
     }
 
     /// What the plugin said, to look at in other ways.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert!(plugin.feed(b"POST\x01\x02ab").answer().is_final());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn answer(&self) -> &Judgement {
         &self.answer
     }
 
     /// What the plugin said at each length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert_eq!(plugin.feed(b"POST\x01\x02ab").trace().decided_at(), Some(8));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
@@ -264,68 +447,4 @@ fn answers(trace: &Trace, last: &Judgement, flags: Flags) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use super::*;
-
-    fn message(expect: impl Fn(&Plugin)) -> String {
-        let wasm = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat")).unwrap();
-        let plugin = Plugin::wasm(wasm).load().unwrap();
-        let panic = catch_unwind(AssertUnwindSafe(|| expect(&plugin))).unwrap_err();
-        panic.downcast_ref::<String>().unwrap().clone()
-    }
-
-    const LETTER: &[u8] = b"POST\x01\x02ab";
-
-    #[test]
-    fn a_failed_expectation_shows_the_bytes_and_every_answer() {
-        let text = message(|plugin| drop(plugin.feed(LETTER).expect_reject()));
-        for wanted in [
-            "plugin `good`, after 8 bytes:\nexpected reject\n     got match with to = \"ab\"",
-            "50 4f 53 54 01 02 61 62",
-            "POST..ab",
-            "4-5      need-more(6)\n6        need-more(7)",
-            "8        match with to = \"ab\"",
-        ] {
-            assert!(text.contains(wanted), "{text}\nnot: {wanted}");
-        }
-    }
-
-    #[test]
-    fn each_expectation_can_fail() {
-        type Expectation = fn(&Plugin);
-        let failing: [(&str, Expectation); 11] = [
-            ("expected match\n", |plugin| drop(plugin.feed(b"GET").expect_match())),
-            ("expected need-more\n", |plugin| drop(plugin.feed(b"GET").expect_undecided())),
-            ("expected need-more(5)\n", |plugin| drop(plugin.feed(b"POST").expect_need_more(5))),
-            ("expected decided at byte 7\n     got decided at byte 8", |plugin| {
-                drop(plugin.feed(LETTER).decided_at(7))
-            }),
-            ("got never decided", |plugin| drop(plugin.feed(b"POST").decided_at(4))),
-            ("expected need-more(5) at 4 bytes", |plugin| drop(plugin.feed(LETTER).need_more_at(4, 5))),
-            ("expected the fact to = [\"b\"]", |plugin| drop(plugin.feed(LETTER).fact("to", "b"))),
-            ("expected the fact to = []", |plugin| drop(plugin.feed(LETTER).no_fact("to"))),
-            ("expected no facts", |plugin| drop(plugin.feed(LETTER).no_facts())),
-            ("expected less than 5 fuel", |plugin| drop(plugin.feed(LETTER).fuel_below(5))),
-            ("and a half-close:\nexpected match", |plugin| {
-                drop(plugin.feed(b"POST").then_half_close().expect_match());
-            }),
-        ];
-        for (wanted, expect) in failing {
-            let text = message(expect);
-            assert!(text.contains(wanted), "{text}\nnot: {wanted}");
-        }
-    }
-
-    #[test]
-    fn a_hint_saves_calls_when_bytes_come_in_segments() {
-        let wasm = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat")).unwrap();
-        let plugin = Plugin::wasm(wasm).load().unwrap();
-        let fed = plugin.feed_segments(&[b"POST", b"\x01", b"\x02a", b"b"]).expect_match();
-        let lens: Vec<usize> = fed.trace().steps().map(|(len, _)| len).collect();
-        assert_eq!(lens, [4, 7, 8]);
-        assert!(fed.trace().drip_fuel() > fed.trace().most_fuel());
-    }
-}
+mod tests;

@@ -33,6 +33,17 @@ pub struct Judgement {
 }
 
 /// A verdict and what came with it.
+///
+/// # Examples
+///
+/// ```
+/// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+/// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+/// use portsplit_plugin_sdk::harness::Flags;
+/// let answer = plugin.classify(b"POST\x01\x02ab", Flags::NONE).answer.expect("it does not fail");
+/// assert_eq!(answer.facts.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The verdict; a need-more always asks for more than was shown.
@@ -44,6 +55,19 @@ pub struct Answer {
 }
 
 /// A call that has no verdict.
+///
+/// # Examples
+///
+/// ```
+/// # let module = r#"(module (memory (export "memory") 1) (func (export "portsplit_abi_1"))
+/// #     (func (export "portsplit_buffer") (param i32) (result i32) (i32.const 16))
+/// #     (func (export "portsplit_classify") (param i32 i32) (result i64) unreachable))"#;
+/// use portsplit_plugin_sdk::harness::{FaultKind, Flags, Plugin};
+/// let traps = Plugin::wasm(wat::parse_str(module)?).load()?;
+/// let fault = traps.classify(b"x", Flags::NONE).answer.expect_err("it traps");
+/// assert!(fault.message.contains("unreachable") && fault.kind == FaultKind::Broken);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What kind of failure.
@@ -53,6 +77,13 @@ pub struct Fault {
 }
 
 /// Kinds of failure, as far as laws differ by them.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::harness::FaultKind;
+/// assert_ne!(FaultKind::Costly, FaultKind::Broken);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// A trap, a panic, an abort, or a result that breaks the ABI.
@@ -65,21 +96,64 @@ pub enum FaultKind {
 
 impl Judgement {
     /// The verdict, unless the call failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Flags;
+    /// use portsplit_plugin_sdk::Verdict;
+    /// assert_eq!(plugin.classify(b"GET", Flags::NONE).verdict(), Some(Verdict::Reject));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verdict(&self) -> Option<Verdict> {
         self.answer.as_ref().ok().map(|answer| answer.verdict)
     }
 
     /// The facts; empty unless the call matched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Flags;
+    /// let judgement = plugin.classify(b"POST\x01\x02ab", Flags::NONE);
+    /// assert!(judgement.facts().iter().any(|fact| fact.name == "to" && fact.value == "ab"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn facts(&self) -> &[Fact] {
         self.answer.as_ref().map(|answer| answer.facts.as_slice()).unwrap_or_default()
     }
 
     /// The failure, if the call has one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Flags;
+    /// assert_eq!(plugin.classify(b"GET", Flags::NONE).fault(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fault(&self) -> Option<&Fault> {
         self.answer.as_ref().err()
     }
 
     /// Whether the verdict is match or reject.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Flags;
+    /// assert!(plugin.classify(b"GET", Flags::NONE).is_final());
+    /// assert!(!plugin.classify(b"POST", Flags::NONE).is_final());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_final(&self) -> bool {
         matches!(self.verdict(), Some(Verdict::Match | Verdict::Reject))
     }

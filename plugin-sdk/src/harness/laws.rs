@@ -59,6 +59,13 @@ pub enum Law {
 
 impl Law {
     /// Every law.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Law;
+    /// assert!(Law::ALL.contains(&Law::Final));
+    /// ```
     pub const ALL: [Law; 10] = [
         Law::Total,
         Law::Pure,
@@ -73,6 +80,13 @@ impl Law {
     ];
 
     /// The name, such as `sound-hint`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Law;
+    /// assert_eq!(Law::SoundHint.name(), "sound-hint");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Law::Total => "total",
@@ -89,6 +103,13 @@ impl Law {
     }
 
     /// The law in a sentence.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Law;
+    /// assert_eq!(Law::Monotone.statement(), "a verdict stays the same with more bytes");
+    /// ```
     pub fn statement(self) -> &'static str {
         match self {
             Law::Total => "every call gives a verdict, whatever the bytes",
@@ -153,11 +174,31 @@ pub struct Laws {
 
 impl Laws {
     /// Every law, on the manifest's examples and 10,000 inputs made of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// Laws::all().random(1_000).check(&plugin).assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn all() -> Laws {
         Laws::only(Law::ALL)
     }
 
     /// These laws.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::{Law, Laws};
+    /// Laws::only([Law::Total, Law::Bounded]).random(1_000).check(&plugin).assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn only(laws: impl IntoIterator<Item = Law>) -> Laws {
         Laws {
             laws: laws.into_iter().collect(),
@@ -171,6 +212,17 @@ impl Laws {
     }
 
     /// Leaves a law out; the report shows the reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::{Law, Laws};
+    /// let report = Laws::all().waive(Law::Modest, "its opening is one byte").random(100).check(&plugin);
+    /// assert!(report.to_string().contains("waived: its opening is one byte"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn waive(mut self, law: Law, reason: impl Into<String>) -> Laws {
         self.laws.remove(&law);
         self.waived.insert(law, reason.into());
@@ -178,6 +230,17 @@ impl Laws {
     }
 
     /// Adds the inputs of cases, with their configurations.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// let cases = portsplit_plugin_sdk::harness::Cases::of_manifest(plugin.manifest().expect("it has one"));
+    /// Laws::all().over(&cases).random(100).check(&plugin).assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn over(mut self, cases: &Cases) -> Laws {
         let sample = |case: &super::Case| (case.config.clone().unwrap_or(Value::Null), case.bytes.clone());
         self.samples.extend(cases.list.iter().map(sample));
@@ -185,41 +248,113 @@ impl Laws {
     }
 
     /// Adds an input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// Laws::all().sample(b"POST\x01\x02ab").random(100).check(&plugin).assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sample(mut self, bytes: impl Into<Vec<u8>>) -> Laws {
         self.samples.push((Value::Null, bytes.into()));
         self
     }
 
     /// How many inputs to make besides those given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// Laws::all().random(2_000).check(&plugin).assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn random(mut self, inputs: u64) -> Laws {
         self.random = inputs;
         self
     }
 
     /// Makes inputs for this long instead of a number of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// use std::time::Duration;
+    /// Laws::all().for_time(Duration::from_millis(50)).check(&plugin).assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn for_time(mut self, time: Duration) -> Laws {
         self.time = Some(time);
         self
     }
 
     /// Stops at the first law that is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// assert!(Laws::all().random(100).stop_at_first().check(&plugin).kept());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop_at_first(mut self) -> Laws {
         self.stop_at_first = true;
         self
     }
 
     /// The seed of all that is random: the same seed makes the same inputs. 1 unless set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// assert_eq!(Laws::all().random(100).seed(7).check(&plugin).seed, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Laws {
         self.seed = seed;
         self
     }
 
     /// Checks the laws.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// assert!(Laws::all().random(100).check(&plugin).inputs >= 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check(&self, plugin: &Plugin) -> Report {
         self.check_with(plugin, |_, _| {})
     }
 
     /// Checks the laws, and calls `progress` now and then with the inputs made and the corpus's size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// let report = Laws::all().random(5_000).check_with(&plugin, |inputs, corpus| println!("{inputs} {corpus}"));
+    /// report.assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_with(&self, plugin: &Plugin, mut progress: impl FnMut(u64, usize)) -> Report {
         let start = Instant::now();
         let mut report = Report::new(self.seed, plugin, &self.laws, &self.waived);

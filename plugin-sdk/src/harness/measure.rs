@@ -1,12 +1,14 @@
 //! Measures plugins on a corpus: recall, precision, deciding bytes, fuel, and what is claimed wrongly.
 //!
 //! Every plugin is asked about every sample twice, with the segments as captured and byte by byte, as the host would; both
-//! must agree. At the end of a sample the client waits: a plugin that still needs more has missed it.
+//! must agree. At the end of a sample the client waits, and the clock runs out: a plugin that needs more is asked once
+//! again, told so, and unless it matches then it has missed the sample.
 
 mod tally;
 
 use std::collections::BTreeMap;
 
+use portsplit_runtime::Flags;
 use serde::{Deserialize, Serialize};
 
 use self::tally::Tally;
@@ -38,6 +40,12 @@ pub struct Measurement {
     pub failures: Vec<Failure>,
     /// Samples that nothing is concluded from, by the reason.
     pub left_out: BTreeMap<String, usize>,
+    /// Samples that were left out by name.
+    #[serde(default)]
+    pub left_out_by_name: Vec<LeftOut>,
+    /// The figures of all plugins together with those samples left in; `None` if there are none.
+    #[serde(default)]
+    pub with_all: Option<Overall>,
 }
 
 /// The figures of all plugins together.
@@ -48,8 +56,10 @@ pub struct Overall {
     pub samples: usize,
     /// How many of these were matched by a plugin that knows them.
     pub matched: usize,
-    /// How many of these no such plugin had decided in the end.
+    /// How many of these no such plugin had rejected or matched in the end: they go to `timeout`.
     pub undecided: usize,
+    /// How many were matched only when the time was up.
+    pub matched_at_end: usize,
     /// Matched of samples.
     pub recall: Option<f64>,
     /// Matches of a sample by a plugin that does not know its label.
@@ -72,7 +82,7 @@ pub struct Overall {
     pub claimed: Option<f64>,
     /// Negatives by why they are.
     pub negatives_by_kind: BTreeMap<Negative, Claimed>,
-    /// Samples of any kind for which some plugin still needed more in the end.
+    /// Samples of any kind for which some plugin still needed more when all bytes had come.
     pub waited_for: usize,
     /// The most fuel that any call on any sample took.
     pub most_fuel: u64,
@@ -142,7 +152,7 @@ pub struct Missed {
     pub label: String,
     /// The plugins that know the label.
     pub plugins: Vec<String>,
-    /// What they said in the end: `reject` or `need-more(n)`.
+    /// What they said in the end: `reject` or, if not even the end of time decided it, `need-more(n)`.
     pub verdict: String,
     /// The number of bytes at which that was known, if it was.
     pub decided_at: Option<usize>,
@@ -170,6 +180,18 @@ pub struct Wrong {
     /// Which sample of the corpus.
     #[serde(skip)]
     pub number: usize,
+}
+
+/// A sample that was left out by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Its label.
+    pub label: String,
+    /// Why it says nothing about a plugin.
+    pub reason: String,
 }
 
 /// A sample whose verdict or facts depended on how it was cut.
@@ -218,20 +240,29 @@ impl Measurement {
 /// Asks every plugin about every sample; `progress` is told how many samples are done, of how many.
 pub fn measure(plugins: &[&Plugin], corpus: &Corpus, mut progress: impl FnMut(usize, usize)) -> Measurement {
     let mut tally = Tally::new(plugins, corpus);
+    let mut with_all = (!corpus.left_out.is_empty()).then(|| Tally::new(plugins, corpus));
     for (number, sample) in corpus.samples.iter().enumerate() {
         progress(number, corpus.samples.len());
         let flight = sample.bytes();
         let asked: Vec<Asked> = plugins.iter().map(|plugin| Asked::about(plugin, sample, &flight)).collect();
-        tally.add(number, sample, &asked);
+        if let Some(with_all) = &mut with_all {
+            with_all.add(number, sample, &asked);
+        }
+        match corpus.left_out.get(&number) {
+            Some(reason) => tally.leave_out(number, sample, &asked, reason),
+            None => tally.add(number, sample, &asked),
+        }
     }
-    tally.finish()
+    Measurement { with_all: with_all.map(|tally| tally.finish().overall), ..tally.finish() }
 }
 
 /// What a plugin said of a sample.
 struct Asked {
-    /// The verdict in the end; `None` if a call failed or there are no bytes.
+    /// The verdict when all bytes had come; `None` if a call failed or there are no bytes.
     verdict: Option<Verdict>,
-    /// The number of bytes at which it was known.
+    /// Whether it needed more then, and matches when the time is up.
+    matches_at_end: bool,
+    /// The number of bytes at which the verdict was known.
     decided_at: Option<usize>,
     /// Fuel of each call, segmented as captured.
     fuel: Vec<u64>,
@@ -253,10 +284,15 @@ impl Asked {
         // The segment in which the deciding byte comes is the one to decide in.
         let due = decided_at.and_then(|at| ends.iter().find(|end| **end >= at).copied());
         let alike = segmented.decided_at() == due && same(segmented.conclusion(), single.conclusion());
-        let all = || segmented.steps().chain(single.steps()).map(|(_, judgement)| judgement);
+        let verdict = single.conclusion().and_then(Judgement::verdict);
+        let waits = matches!(verdict, Some(Verdict::NeedMore(_)));
+        let last = waits.then(|| plugin.classify(flight, Flags::TIME_UP));
+        let all = || segmented.steps().chain(single.steps()).map(|(_, judgement)| judgement).chain(&last);
+        let matches_at_end = last.as_ref().and_then(Judgement::verdict) == Some(Verdict::Match);
         Asked {
-            verdict: single.conclusion().and_then(Judgement::verdict),
-            decided_at,
+            verdict,
+            matches_at_end,
+            decided_at: decided_at.or(matches_at_end.then_some(flight.len())),
             fuel: segmented.steps().filter_map(|(_, judgement)| judgement.fuel).collect(),
             most_fuel: all().filter_map(|judgement| judgement.fuel).max().unwrap_or_default(),
             calls: all().count(),
@@ -266,9 +302,10 @@ impl Asked {
     }
 
     fn matched(&self) -> bool {
-        self.verdict == Some(Verdict::Match)
+        self.verdict == Some(Verdict::Match) || self.matches_at_end
     }
 
+    /// Whether it needed more when all bytes had come.
     fn undecided(&self) -> bool {
         !matches!(self.verdict, Some(Verdict::Match | Verdict::Reject))
     }

@@ -47,6 +47,14 @@ enum Loaded {
 }
 
 /// Why a plugin under test cannot be used.
+///
+/// # Examples
+///
+/// ```
+/// use portsplit_plugin_sdk::harness::Plugin;
+/// let failure = Plugin::wasm_file("no/such.wasm").load().unwrap_err();
+/// assert!(failure.to_string().contains("cannot read"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadFailure {
@@ -71,6 +79,16 @@ pub enum LoadFailure {
 
 impl LoadFailure {
     /// The reason, if it is that the plugin refuses its configuration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// let refusal = plugin.with_config(&serde_json::json!({ "strict": 2 })).unwrap_err();
+    /// assert!(refusal.refused_config().is_some_and(|reason| reason.contains("strict")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refused_config(&self) -> Option<String> {
         match self {
             LoadFailure::Wasm(LoadError::ConfigRefused { reason }) => Some(reason.clone()),
@@ -112,24 +130,64 @@ impl Builder {
     }
 
     /// The configuration, as `[plugins.NAME] config` would have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// use portsplit_plugin_sdk::harness::Plugin;
+    /// let strict = Plugin::wasm(good).config(serde_json::json!({ "strict": 1 })).load()?;
+    /// strict.feed(b"POST\x02").expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn config(mut self, config: Value) -> Builder {
         self.options.config = config;
         self
     }
 
     /// The fuel each call may use; [`PluginOptions::DEFAULT_FUEL`] unless set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// use portsplit_plugin_sdk::harness::Plugin;
+    /// assert_eq!(Plugin::wasm(good).fuel(5_000).load()?.options().fuel, 5_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fuel(mut self, fuel: u64) -> Builder {
         self.options.fuel = fuel;
         self
     }
 
     /// Every limit and the configuration at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// use portsplit_plugin_sdk::harness::{Plugin, PluginOptions};
+    /// let options = PluginOptions { memory_bytes: 1 << 20, ..PluginOptions::default() };
+    /// assert_eq!(Plugin::wasm(good).options(options).load()?.options().memory_bytes, 1 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn options(mut self, options: PluginOptions) -> Builder {
         self.options = options;
         self
     }
 
     /// The runtime to load into, such as one with a cache; one without a cache, shared by all tests, unless set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// use portsplit_plugin_sdk::harness::Plugin;
+    /// use portsplit_runtime::{Runtime, RuntimeOptions};
+    /// let runtime = Runtime::new(RuntimeOptions::default())?;
+    /// Plugin::wasm(good).runtime(&runtime).load()?.feed(b"GET").expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn runtime(mut self, runtime: &Runtime) -> Builder {
         self.runtime = Some(runtime.clone());
         self
@@ -140,6 +198,13 @@ impl Builder {
     /// # Errors
     ///
     /// [`LoadFailure`] with what the host would say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Plugin;
+    /// assert!(Plugin::wasm(b"no module".to_vec()).load().is_err());
+    /// ```
     pub fn load(self) -> Result<Plugin, LoadFailure> {
         let source = match self.source? {
             Given::Native(native) => Source::Native(native),
@@ -167,11 +232,27 @@ fn shared_runtime() -> Result<Runtime, LoadError> {
 
 impl Plugin {
     /// Takes the bytes of a `.wasm` file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// use portsplit_plugin_sdk::harness::Plugin;
+    /// assert_eq!(Plugin::wasm(good).load()?.name(), "good");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wasm(bytes: impl Into<Vec<u8>>) -> Builder {
         Builder::new(Ok(Given::Wasm(bytes.into().into())))
     }
 
     /// Takes a `.wasm` file by its path; that it cannot be read is reported by [`Builder::load`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::harness::Plugin;
+    /// assert!(Plugin::wasm_file("no/such.wasm").load().is_err());
+    /// ```
     pub fn wasm_file(path: impl AsRef<Path>) -> Builder {
         let path = path.as_ref();
         let read = std::fs::read(path).map(|bytes| Given::Wasm(bytes.into()));
@@ -179,6 +260,28 @@ impl Plugin {
     }
 
     /// Takes what `portsplit_plugin()` returns, the function that [`export!`](crate::export!) defines.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portsplit_plugin_sdk::{harness::Plugin, prelude::*};
+    ///
+    /// struct Ping;
+    /// impl Classifier for Ping {
+    ///     type Config = ();
+    ///     fn new(_: ()) -> Result<Self, ConfigError> {
+    ///         Ok(Ping)
+    ///     }
+    ///     fn classify(&self, input: Input<'_>, _: &mut Facts) -> Answer {
+    ///         input.cursor().tag(b"PING")?;
+    ///         Ok(Match)
+    ///     }
+    /// }
+    /// export! { classifier: Ping, name: "ping", description: "A greeting.", protocols: ["ping"], max_bytes: 4 }
+    ///
+    /// Plugin::native(portsplit_plugin()).load()?.feed(b"PING").expect_match();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn native(plugin: NativePlugin) -> Builder {
         Builder::new(Ok(Given::Native(plugin)))
     }
@@ -204,11 +307,32 @@ impl Plugin {
     /// # Errors
     ///
     /// [`LoadFailure`], of which [`LoadFailure::refused_config`] tells a refusal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// let strict = plugin.with_config(&serde_json::json!({ "strict": 1 }))?;
+    /// strict.feed(b"POST\x02").expect_reject();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_config(&self, config: &Value) -> Result<Plugin, LoadFailure> {
         Plugin::load(self.source.clone(), PluginOptions { config: config.clone(), ..self.options.clone() })
     }
 
     /// Makes one call, in a fresh instance, as the host does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::{Verdict, harness::Flags};
+    /// assert_eq!(plugin.classify(b"POST", Flags::NONE).verdict(), Some(Verdict::NeedMore(6)));
+    /// assert_eq!(plugin.classify(b"POST", Flags::HALF_CLOSED).verdict(), Some(Verdict::Reject));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn classify(&self, bytes: &[u8], flags: Flags) -> Judgement {
         match &self.loaded {
             Loaded::Wasm(plugin) => {
@@ -228,6 +352,18 @@ impl Plugin {
     /// Makes a call in an instance that was already called with `before`; `None` if the module cannot be made to.
     ///
     /// The host never does this. A plugin that answers differently then keeps something from one call to the next.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Flags;
+    /// let fresh = plugin.classify(b"POST\x01\x02ab", Flags::NONE);
+    /// let reused = plugin.classify_reused(b"GET", b"POST\x01\x02ab", Flags::NONE).expect("it can be called twice");
+    /// assert_eq!(reused.answer, fresh.answer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn classify_reused(&self, before: &[u8], bytes: &[u8], flags: Flags) -> Option<Judgement> {
         match &self.loaded {
             Loaded::Native(_) => {
@@ -253,26 +389,71 @@ impl Plugin {
     }
 
     /// The name in the manifest, or `plugin`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert_eq!(plugin.name(), "good");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.manifest.as_ref().map_or("plugin", |manifest| &manifest.name)
     }
 
     /// What the plugin says about itself, if it carries a manifest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert_eq!(plugin.manifest().map(|manifest| manifest.examples.len()), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref()
     }
 
     /// The configuration and limits it was loaded with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert!(plugin.options().config.is_null());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn options(&self) -> &PluginOptions {
         &self.options
     }
 
     /// The most bytes it is shown; `None` if its manifest does not say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert_eq!(plugin.max_bytes(), Some(4096));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_bytes(&self) -> Option<usize> {
         self.manifest.as_ref().and_then(|manifest| manifest.max_bytes).map(|max| max as usize)
     }
 
     /// The wasm module, unless the plugin is native.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert!(plugin.module().is_some_and(|wasm| wasm.starts_with(b"\0asm")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn module(&self) -> Option<&[u8]> {
         match &self.source {
             Source::Wasm(wasm, _) => Some(wasm),
@@ -281,6 +462,15 @@ impl Plugin {
     }
 
     /// The loaded module, unless the plugin is native.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// assert!(plugin.runtime_plugin().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn runtime_plugin(&self) -> Option<&portsplit_runtime::Plugin> {
         match &self.loaded {
             Loaded::Wasm(plugin) => Some(plugin),

@@ -317,7 +317,23 @@ const fn same(a: &str, b: &str) -> bool {
 ///
 /// # Examples
 ///
-/// See [`Manifest`].
+/// ```
+/// use portsplit_plugin_sdk::{JsonText, Manifest, Schema, manifest_json};
+///
+/// const PING: Manifest = Manifest {
+///     name: "ping",
+///     version: "0.1.0",
+///     description: "A greeting.",
+///     protocols: &["ping"],
+///     max_bytes: 4,
+///     facts: &[],
+///     cannot_see: &[],
+///     config: Schema::Table { keys: &[] },
+///     examples: &[],
+/// };
+/// const JSON: JsonText<{ manifest_json::<0>(&PING).len() }> = manifest_json(&PING);
+/// assert!(JSON.as_str().contains(r#""max_bytes":4"#));
+/// ```
 pub const fn manifest_json<const N: usize>(manifest: &Manifest) -> JsonText<N> {
     let mut json = JsonText::new();
     json.raw(r#"{"name":"#);

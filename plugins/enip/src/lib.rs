@@ -15,6 +15,10 @@ const MAX_BYTES: usize = 24 + 4;
 /// The least data of a request in a session: interface, timeout, and a list of two items without a byte.
 const MIN_DATA_BYTES: u16 = 4 + 2 + 2 + 4 + 4;
 
+/// What a request for options in version 4 of CQL has where ListServices has a session. A client that only asks who is
+/// there has none and sends 0; nothing forbids another number, but this one would be a strange choice.
+const CQL_OPTIONS: u32 = 5;
+
 /// Recognises EtherNet/IP clients; it has nothing to configure.
 pub struct Enip;
 
@@ -39,7 +43,8 @@ impl Classifier for Enip {
             _ => ("send-unit-data", MIN_DATA_BYTES..=u16::MAX, 1..=u32::MAX),
         };
         c.u16_le_in(len)?;
-        c.u32_le_in(session)?;
+        let session = c.u32_le_in(session)?;
+        ensure(command != 0x04 || session != CQL_OPTIONS)?;
         c.tag(b"\x00\x00\x00\x00")?; // status
         c.skip(8)?; // the sender's own
         c.tag(b"\x00\x00\x00\x00")?; // options
@@ -69,6 +74,7 @@ portsplit_plugin_sdk::export! {
     cannot_see: [
         "which device or tag is meant, which comes inside the session",
         "a client whose first command is NOP, which is nearly all zeros",
+        "a client that asks for services with the session 5, which is how a client of Cassandra begins",
     ],
     examples: [
         Example::bytes(b"\x65\x00\x04\x00\0\0\0\0\0\0\0\0alice-01\0\0\0\0\x01\x00\0\0")

@@ -3,7 +3,8 @@
 //!
 //! A record comes in fragments, each with a length of four bytes whose upper bit says that it is the last; nearly always
 //! there is one. A call begins with an identifier, the number 0, the version 2 of RPC, and the program, its version and
-//! the procedure, which are the facts.
+//! the procedure, which are the facts. They are in the first fragment: what is cut at all is cut at the size of a buffer,
+//! never inside the 40 bytes that every call has.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -14,11 +15,11 @@ const MIN_CALL_BYTES: u32 = 4 * 6 + 8 + 8;
 /// The longest fragment. NFS servers take calls of 1 MiB and a little.
 const MAX_FRAGMENT_BYTES: u32 = 16 << 20;
 
-/// The most fragments that are read up to the procedure. What is cut at all is cut at the size of a buffer.
-const MAX_FRAGMENTS: u32 = 8;
+/// The bit of a length that says that the fragment is the last.
+const LAST: u32 = 1 << 31;
 
-/// The marks of those fragments, and the call up to the procedure.
-const MAX_BYTES: usize = 4 * MAX_FRAGMENTS as usize + 4 * 6;
+/// The mark of the first fragment, and the call up to the procedure.
+const MAX_BYTES: usize = 4 + 4 * 6;
 
 /// The highest version and procedure that are taken for one. Programs have a handful of versions and some dozens of
 /// procedures; the numbers stay far below this, and text or random bytes do not.
@@ -35,7 +36,11 @@ impl Classifier for SunRpc {
     }
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
-        let mut c = input.cursor().framed(Record { left: MAX_FRAGMENTS, bytes: 0 });
+        let mut c = input.cursor();
+        let last = if c.peek()? & 0x80 != 0 { LAST } else { 0 };
+        let len = c.u32_be_in(last | MIN_CALL_BYTES..=last | MAX_FRAGMENT_BYTES)? & !LAST;
+        // All of XDR comes in units of four bytes.
+        ensure(last == 0 || len.is_multiple_of(4))?;
         c.skip(4)?; // the call's identifier
         c.tag(b"\x00\x00\x00\x00\x00\x00\x00\x02")?;
         let program = c.u32_be()?;
@@ -45,32 +50,6 @@ impl Classifier for SunRpc {
         facts.add_number("version", version);
         facts.add_number("procedure", procedure);
         Ok(Match)
-    }
-}
-
-/// Fragments of a record, up to the last one.
-#[derive(Clone, Copy)]
-struct Record {
-    left: u32,
-    bytes: u32,
-}
-
-impl Framing for Record {
-    fn header(&mut self, c: &mut Cursor<'_>) -> Result<usize, Stop> {
-        ensure(self.left > 0)?;
-        self.left -= 1;
-        let last = c.peek()? & 0x80 != 0;
-        let len = if last {
-            // With the last fragment there has to be a whole call; and all of XDR comes in units of four bytes.
-            self.left = 0;
-            let least = MIN_CALL_BYTES.saturating_sub(self.bytes);
-            c.u32_be_in(0x8000_0000 | least..=0x8000_0000 | MAX_FRAGMENT_BYTES)? & 0x7fff_ffff
-        } else {
-            c.u32_be_in(1..=MAX_FRAGMENT_BYTES)?
-        };
-        self.bytes += len;
-        ensure(!last || self.bytes.is_multiple_of(4))?;
-        Ok(len as usize)
     }
 }
 
@@ -88,6 +67,7 @@ portsplit_plugin_sdk::export! {
     cannot_see: [
         "calls inside TLS (RFC 9289), whose first call in clear text asks for it and is seen",
         "files, users and mounts",
+        "calls whose first fragment has fewer than 40 bytes, which no known client sends",
     ],
     examples: [
         Example::bytes(b"\x80\0\0\x28\x12\x34\x56\x78\0\0\0\0\0\0\0\x02\0\x01\x86\xa3\0\0\0\x03\0\0\0\0")

@@ -5,7 +5,7 @@
 
 use portsplit_plugin_sdk::prelude::*;
 
-use crate::version_name;
+use crate::{Records, version_name};
 
 /// The bytes the message's length counts before the lists.
 const FIXED: u16 = 9;
@@ -14,7 +14,7 @@ const FIXED: u16 = 9;
 /// than twice as many as clients of that age knew.
 const LISTS: core::ops::RangeInclusive<u16> = 3 + 16..=3 * 128 + 16 + 32;
 
-pub(crate) fn hello(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+pub(crate) fn hello(mut c: Cursor<'_, Records<'_>>, facts: &mut Facts) -> Answer {
     let (least, most) = (FIXED + LISTS.start(), FIXED + LISTS.end());
     let lists = (c.u16_be_in(0x8000 | least..=0x8000 | most)? & 0x7fff) - FIXED;
     c.tag(b"\x01")?;
@@ -26,7 +26,8 @@ pub(crate) fn hello(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     let ciphers = c.u16_be_in(lists.saturating_sub(16 + 32).max(3)..=lists - 16)?;
     ensure(ciphers % 3 == 0)?;
     let rest = lists - ciphers;
-    let session = 16 * c.one_of(&[b"\0\0", b"\0\x10"])? as u16;
+    c.tag(b"\0")?;
+    let session = u16::from(c.u8_where(|len| len == 0 || len == 16)?);
     let challenge = rest.checked_sub(session).filter(|len| (16..=32).contains(len)).ok_or(Reject)?;
     c.u16_be_in(challenge..=challenge)?;
     facts.add("version", version_name(version));

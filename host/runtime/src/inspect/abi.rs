@@ -39,6 +39,10 @@ pub(super) const REQUIRED: &[(&str, Signature, &str)] = &[
     ("portsplit_classify", CLASSIFY, "it gives the verdict of the bytes in the buffer"),
 ];
 
+/// Why nothing but functions may be imported, and what to do.
+pub(super) const NOT_A_FUNCTION: &str = "only functions may be imported; a plugin brings its own memory (for \
+    AssemblyScript: no `--importMemory`), tables and globals";
+
 /// Whether something may be imported.
 pub(super) enum Allowed {
     /// A function of the contract, with its type.
@@ -59,7 +63,6 @@ pub(super) fn import(module: &str, name: &str) -> Allowed {
              spelling",
         ),
         ("env", "abort") => Allowed::Ours(ABORT),
-        ("env", "memory") => Allowed::No("define the memory in the module (for AssemblyScript: no `--importMemory`)"),
         ("env", _) => Allowed::No(
             "a symbol was left undefined when the module was linked: define it, or link without `--allow-undefined` to \
              see where it is used",

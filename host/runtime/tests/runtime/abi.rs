@@ -124,6 +124,7 @@ fn an_import_that_is_not_allowed_is_named_with_what_to_do() {
         (r#"(import "a\nb" "c\1b" (func))"#, r"imports `a\x0ab.c\x1b`", "may import only"),
         (r#"(import "portsplit" "fact" (global i32))"#, "imports `portsplit.fact`", "only functions"),
         (r#"(import "env" "table" (table 1 funcref))"#, "imports `env.table`", "only functions"),
+        (r#"(import "env" "memory" (memory 1))"#, "imports `env.memory`", "--importMemory"),
     ];
     for (import, named, advice) in cases {
         let error = refusal(&with_parts(import, "(i64.const 0)", ""));
@@ -327,6 +328,9 @@ fn packing_replaces_a_manifest_and_changes_nothing_else() {
     let info = portsplit_runtime::inspect(&second).unwrap();
     assert_eq!(info.manifest.unwrap().name, "b");
     assert_eq!(info.warnings, ["it is built for ABI 1.4, newer than this portsplit's 1.0"]);
+    let schema = br#"{"name":"a","version":"1","abi":"1.0","config_schema":{"properties":{"a":{"type":"integer"}}}}"#;
+    let info = portsplit_runtime::inspect(&portsplit_runtime::pack(&module, schema).unwrap()).unwrap();
+    assert_eq!(info.warnings, ["it describes a configuration but does not export `portsplit_configure`"]);
     assert!(portsplit_runtime::pack(&module, b"{}").is_err());
     assert!(portsplit_runtime::pack(b"nothing", br#"{"name":"a","version":"1","abi":"1.0"}"#).is_err());
     let other = portsplit_runtime::pack(&module, br#"{"name":"a","version":"1","abi":"2.0"}"#).unwrap();

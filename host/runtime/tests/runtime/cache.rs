@@ -77,11 +77,34 @@ fn module_configuration_and_memory_each_have_their_own_entry() {
         assert!(!place.load(&text, options).info().from_cache, "{i}");
     }
     assert!(!place.hits());
-    assert_eq!(place.files().len(), 5);
+    // And what prepares it, which is the same for each configuration.
+    assert_eq!(place.files().len(), 6);
     let again = place.load(&text, &options[2]);
     assert_eq!((again.info().from_cache, again.info().preparation), (true, Preparation::Snapshot));
     // Fuel is not compiled in.
     assert!(place.load(&text, &PluginOptions { fuel: 5000, ..PluginOptions::default() }).info().from_cache);
+}
+
+#[test]
+fn what_prepares_a_module_is_compiled_once_whatever_its_configuration() {
+    let place = Place::new();
+    let refuse = r#"(func (export "portsplit_configure") (param $len i32) (result i32)
+        (i32.ne (local.get $len) (i32.const 7)))"#;
+    let text = with_parts("", MATCH, refuse);
+    let options = |config| PluginOptions { config, ..PluginOptions::default() };
+    let runtime = Runtime::new(RuntimeOptions { cache_dir: Some(place.dir.clone()), ..Default::default() }).unwrap();
+    for config in [json!({}), json!({"a": 10}), json!("x")] {
+        assert!(runtime.load(&wasm(&text), &options(config)).is_err());
+    }
+    let prepares = place.file();
+    let written = fs::metadata(&prepares).unwrap().modified().unwrap();
+    assert!(!place.load(&text, &options(json!({"a": 1}))).info().from_cache);
+    assert_eq!(place.files().len(), 2, "and the result of the configuration it accepts");
+    assert_eq!(fs::metadata(&prepares).unwrap().modified().unwrap(), written, "it is not written again");
+    // A damaged one is compiled anew.
+    fs::write(&prepares, "damaged").unwrap();
+    assert!(!place.load(&text, &options(json!({"a": 2}))).info().from_cache);
+    assert!(fs::metadata(&prepares).unwrap().len() > 100);
 }
 
 #[test]

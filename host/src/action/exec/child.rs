@@ -223,7 +223,7 @@ fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
         let error = io::Error::from(errno);
         io::Error::new(error.kind(), format!("it cannot be watched, which takes a pidfd (Linux 5.3): {error}"))
     })?;
-    sys::register(pidfd, Interest::READABLE)
+    crate::sys::register(pidfd, Interest::READABLE)
 }
 
 /// Whether our child `pid` has not exited yet; does not reap it.

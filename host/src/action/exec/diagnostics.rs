@@ -14,8 +14,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use super::sys;
-
 /// Bytes of a line that are kept. A line of a log should fit on a screen or two.
 const LINE_MAX: usize = 1024;
 
@@ -40,7 +38,7 @@ pub(super) struct Collector(#[expect(dead_code, reason = "its drop is what count
 /// # Errors
 /// The runtime does not take the descriptor.
 pub(super) fn log(stderr: OwnedFd, service: &str, pid: u32) -> io::Result<Collector> {
-    let stderr = sys::register(stderr, Interest::READABLE)?;
+    let stderr = crate::sys::register(stderr, Interest::READABLE)?;
     let (collector, ended) = oneshot::channel();
     let log = Log { service: service.to_owned(), pid, lines: Lines::new(Instant::now()) };
     tokio::spawn(collect(stderr, ended, log));

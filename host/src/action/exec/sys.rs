@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -13,8 +13,6 @@ use std::sync::Once;
 
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Soft limit of open files for a program: all that `select` can handle.
 const OPEN_FILES: u64 = 1024;
@@ -114,16 +112,6 @@ pub(super) fn keep_exit_statuses() {
             unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         }
     });
-}
-
-/// Registers a descriptor with the runtime of this thread.
-///
-/// # Panics
-/// There is no runtime.
-pub(super) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, and nothing can replace it inside.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
-    Ok(registered?)
 }
 
 /// Sends `signal` (0: only checks) to every process of the group whose leader is or was `pid`, known by `pidfd`.

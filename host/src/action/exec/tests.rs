@@ -55,7 +55,7 @@ fn ends(io: ProgramIo) -> (Option<OwnedFd>, OwnedFd) {
 }
 
 async fn read_to_end(fd: &OwnedFd) -> Vec<u8> {
-    let fd = sys::register(fd.try_clone().unwrap(), Interest::READABLE).unwrap();
+    let fd = crate::sys::register(fd.try_clone().unwrap(), Interest::READABLE).unwrap();
     let (mut bytes, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     loop {
         let mut ready = fd.readable().await.unwrap();
@@ -71,7 +71,7 @@ async fn read_to_end(fd: &OwnedFd) -> Vec<u8> {
 
 /// Reads until a line has ended, so that the program is known to have come that far.
 async fn read_line(fd: &OwnedFd) -> String {
-    let fd = sys::register(fd.try_clone().unwrap(), Interest::READABLE).unwrap();
+    let fd = crate::sys::register(fd.try_clone().unwrap(), Interest::READABLE).unwrap();
     let (mut line, mut byte) = (Vec::new(), [0]);
     loop {
         let mut ready = fd.readable().await.unwrap();
@@ -85,7 +85,7 @@ async fn read_line(fd: &OwnedFd) -> String {
 }
 
 async fn write_all(fd: &OwnedFd, mut bytes: &[u8]) {
-    let fd = sys::register(fd.try_clone().unwrap(), Interest::WRITABLE).unwrap();
+    let fd = crate::sys::register(fd.try_clone().unwrap(), Interest::WRITABLE).unwrap();
     while !bytes.is_empty() {
         let mut ready = fd.writable().await.unwrap();
         if let Ok(written) = ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?)) {

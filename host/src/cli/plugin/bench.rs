@@ -16,7 +16,7 @@ use super::feed::feed;
 use super::module::{Configured, Module, call_help, refused};
 use super::progress::announced;
 use super::run::{Source, percent};
-use crate::cli::describe::{count, excerpt, printable, size};
+use crate::cli::describe::{count, excerpt, printable, printable_lines, size};
 use crate::cli::table::Table;
 use crate::cli::{Failure, print, print_json};
 
@@ -107,7 +107,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     });
     let lengths: Result<Vec<Length>, CallError> = lengths;
     let lengths = lengths.map_err(|error| {
-        Failure::Failed(anyhow!("{}: {}\n  help: {}", module.name, printable(&error.to_string()), call_help(&error)))
+        Failure::Failed(anyhow!(
+            "{}: {}\n  help: {}",
+            module.name,
+            printable_lines(&error.to_string()),
+            call_help(&error)
+        ))
     })?;
     let drip = drip(&plugin, &flight);
     if args.json {

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -23,6 +23,9 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage.";
 
 /// What Rust's compiler calls the target of plugins.
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
+
+/// What clang links modules with.
+const WASM_LINKER: &str = "wasm-ld";
 
 /// Compile a plugin and add its manifest.
 ///
@@ -97,8 +100,18 @@ fn compiled(folder: &Path, build: &Build) -> anyhow::Result<Vec<u8>> {
 
 /// Says what keeps this machine from building, if anything does.
 fn missing(program: &str, build: &Build) -> Option<String> {
-    if !program.contains('/') && !is_in_path(program) {
+    if program.contains('/') {
+        return None;
+    }
+    let Some(path) = in_path(program) else {
         return Some(format!("`{}` is not installed", printable(program)));
+    };
+    // Programs that need another one, whose own words for its absence are several lines or none that help.
+    if let Some(interpreter) = interpreter(&path).filter(|interpreter| in_path(interpreter).is_none()) {
+        return Some(format!("`{}`, which runs `{}`, is not installed", printable(&interpreter), printable(program)));
+    }
+    if program == "clang" && !clang_has_linker() {
+        return Some(format!("`{WASM_LINKER}`, which links for `clang`, is not installed"));
     }
     let for_rust = program == "cargo" && build.command.iter().any(|argument| argument == RUST_TARGET);
     if for_rust && !has_rust_target() {
@@ -107,9 +120,28 @@ fn missing(program: &str, build: &Build) -> Option<String> {
     None
 }
 
-fn is_in_path(program: &str) -> bool {
+fn in_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// What the first line of a script says has to be found to run it: `node` in `#!/usr/bin/env node`.
+fn interpreter(script: &Path) -> Option<String> {
+    let mut start = [0; 128];
+    let length = fs::File::open(script).and_then(|mut file| file.read(&mut start)).ok()?;
+    let line = start.get(..length)?.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_whitespace();
+    let is_env = Path::new(words.next()?).file_name().is_some_and(|name| name == "env");
+    words.next().filter(|name| is_env && !name.starts_with('-')).map(str::to_owned)
+}
+
+/// Tells whether clang finds its linker, in a place of its own or in the path; one that cannot be asked gets to speak for
+/// itself.
+fn clang_has_linker() -> bool {
+    let asked = Command::new("clang").arg(format!("--print-prog-name={WASM_LINKER}")).output();
+    let Some(output) = asked.ok().filter(|output| output.status.success()) else { return true };
+    let named = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if named.is_absolute() { named.is_file() } else { in_path(WASM_LINKER).is_some() }
 }
 
 /// Tells whether the compiler has the target's libraries; a compiler that cannot be asked gets to speak for itself.

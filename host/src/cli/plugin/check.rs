@@ -7,7 +7,7 @@ use portsplit_runtime::{Flags, Plugin, PluginOptions, Preparation};
 use serde_json::{Value, json};
 
 use super::module::{Configured, Module, call_help, refused, refused_json, runtime};
-use crate::cli::describe::{count, printable, size};
+use crate::cli::describe::{count, printable, printable_lines, size};
 use crate::cli::table::Table;
 use crate::cli::{EXIT_FAILED, Failure, print, print_json, say};
 
@@ -21,8 +21,8 @@ Exit codes: 0 it can be used, 1 it cannot, 2 wrong usage.";
 
 /// Tell whether a module can be used as a plugin, and what it takes.
 ///
-/// Loads it as the server does, with the default limits: exports, imports, sizes, manifest, what runs once at load, and
-/// one call.
+/// Loads it as the server does, with the default limits: exports, imports, sizes, manifest, what runs once at load, one
+/// call without a byte, and one with as many zeros as it may be shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -34,6 +34,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// The most bytes that a plugin is shown unless the configuration says otherwise.
+const FIRST_FLIGHT: usize = 16 << 10;
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let config = args.config.value()?;
@@ -49,11 +52,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Err(error) => return Err(refused(&module.name, &error)),
     };
     let (called, stats) = plugin.classify_measured(b"", Flags::NONE);
-    let failed = called.as_ref().err();
+    let most = plugin.manifest().and_then(|manifest| manifest.max_bytes).map_or(FIRST_FLIGHT, |most| most as usize);
+    let zeros = vec![0; most.min(FIRST_FLIGHT)];
+    let asked = [(0, called), (zeros.len(), plugin.classify(&zeros, Flags::NONE))];
+    let failed = asked.iter().find_map(|(bytes, called)| Some((bytes, called.as_ref().err()?)));
     if args.json {
         let errors: Vec<Value> = failed
             .iter()
-            .map(|error| json!({ "code": error.kind(), "message": error.to_string(), "help": call_help(error) }))
+            .map(|(_, error)| json!({ "code": error.kind(), "message": error.to_string(), "help": call_help(error) }))
             .collect();
         let mut found = facts(&plugin);
         if let Value::Object(found) = &mut found {
@@ -63,9 +69,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             found.insert("call_fuel".to_owned(), stats.fuel.into());
         }
         print_json(&found)?;
-    } else if let Some(error) = failed {
-        let message = printable(&error.to_string());
-        say(&format!("portsplit: {}: called without a byte, {message}\n  help: {}", module.name, call_help(error)));
+    } else if let Some((bytes, error)) = failed {
+        let (message, bytes) = (printable_lines(&error.to_string()), count(*bytes, "byte"));
+        say(&format!("portsplit: {}: called with {bytes}, {message}\n  help: {}", module.name, call_help(error)));
     } else {
         for warning in &plugin.info().module.warnings {
             say(&format!("warning: {}", printable(warning)));

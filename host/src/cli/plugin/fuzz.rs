@@ -63,7 +63,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         if told.elapsed() >= Duration::from_secs(1) {
             told = Instant::now();
             let rate = inputs as f64 / start.elapsed().as_secs_f64().max(0.001);
-            say(&format!("{:5.0} s  {inputs} inputs, {rate:.0} a second, {corpus} new", start.elapsed().as_secs_f64()));
+            say(&format!(
+                "{:5.0} s  {inputs} inputs, {rate:.0} a second, a corpus of {corpus}",
+                start.elapsed().as_secs_f64()
+            ));
         }
     });
     let found = report.violations().next();
@@ -85,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Tells a person what happened, and writes the case to standard output.
 fn show(report: &Report) -> Result<(), Failure> {
-    let done = format!("{} inputs, {} of them new, {:.1?}", report.inputs, report.corpus, report.elapsed);
+    let done = format!("{} inputs, a corpus of {}, {:.1?}", report.inputs, report.corpus, report.elapsed);
     let Some(found) = report.violations().next() else {
         say(&format!("{done}: no law is broken"));
         return Ok(());

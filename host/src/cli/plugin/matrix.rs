@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use portsplit_plugin_sdk::harness::{Cases, Confusion, Corpus, Measurement, measure};
+use portsplit_plugin_sdk::harness::{
+    Cases, Confusion, Corpus, CorpusError, Exception, Exceptions, Measurement, measure,
+};
 use serde_json::{Value, json};
 
 use super::module::runtime;
@@ -34,6 +36,9 @@ pub(super) struct Options {
     /// Measure them on captured first flights instead (JSON lines, with labels.json beside); can be given several times.
     #[arg(long, value_name = "FILE", requires = "matrix")]
     corpus: Vec<PathBuf>,
+    /// Leave out the samples that this file names, and show the figures with them as well.
+    #[arg(long, value_name = "FILE", requires = "corpus")]
+    except: Option<PathBuf>,
     /// Fail if fewer of the corpus's samples are recognised, as a part of 1.
     #[arg(long, value_name = "PART", requires = "corpus", value_parser = part)]
     least_recall: Option<f64>,
@@ -134,10 +139,10 @@ struct Limit {
 fn on_corpus(options: &Options, subjects: &[Subject], as_json: bool) -> Result<ExitCode, Failure> {
     let mut corpus = Corpus::default();
     for path in &options.corpus {
-        let shown = printable(&path.to_string_lossy());
-        let read = Corpus::read(path).map_err(|error| anyhow!("{}", printable(&error.to_string()))).context(shown)?;
-        corpus = corpus.and(read);
+        corpus = corpus.and(read(path, |path| Corpus::read(path))?);
     }
+    let exceptions = options.except.as_deref().map(|path| read(path, |path| Exceptions::read(path))).transpose()?;
+    let idle = exceptions.as_ref().map(|exceptions| corpus.leave_out(exceptions)).unwrap_or_default();
     let plugins: Vec<_> = subjects.iter().map(|subject| &subject.plugin).collect();
     let mut told = Instant::now();
     let measured = measure(&plugins, &corpus, |done, all| {
@@ -149,9 +154,9 @@ fn on_corpus(options: &Options, subjects: &[Subject], as_json: bool) -> Result<E
     let limits = limits(options, &measured);
     let passed = measured.is_sound() && limits.iter().all(|limit| limit.kept);
     if as_json {
-        print_json(&corpus_json(options, subjects, &measured, &limits, passed))?;
+        print_json(&corpus_json(options, subjects, &measured, &idle, &limits, passed))?;
     } else {
-        let mut text = figures::text(&measured, &corpus, options.show_bytes);
+        let mut text = figures::text(&measured, &corpus, &idle, options.show_bytes);
         for limit in &limits {
             let kept = if limit.kept { "kept" } else { "NOT KEPT" };
             let measured = limit.measured.map_or_else(|| "nothing".to_owned(), |measured| format!("{measured:.4}"));
@@ -160,6 +165,12 @@ fn on_corpus(options: &Options, subjects: &[Subject], as_json: bool) -> Result<E
         print(text.as_bytes())?;
     }
     Ok(ExitCode::from(if passed { 0 } else { EXIT_FAILED }))
+}
+
+/// Reads a file with `open`, and says which one it was if that fails.
+fn read<T>(path: &Path, open: impl FnOnce(&Path) -> Result<T, CorpusError>) -> Result<T, Failure> {
+    let shown = printable(&path.to_string_lossy());
+    Ok(open(path).map_err(|error| anyhow!("{}", printable(&error.to_string()))).context(shown)?)
 }
 
 /// Compares with the limits asked for. What could not be measured keeps none of them.
@@ -183,6 +194,7 @@ fn corpus_json(
     options: &Options,
     subjects: &[Subject],
     measured: &Measurement,
+    idle: &[&Exception],
     limits: &[Limit],
     passed: bool,
 ) -> Value {
@@ -199,6 +211,7 @@ fn corpus_json(
         "corpus": files.collect::<Vec<Value>>(),
         "plugins": subjects.iter().map(|subject| subject.plugin.name()).collect::<Vec<&str>>(),
         "limits": limits,
+        "exceptions_without_a_sample": idle,
         "measured": measured,
     })
 }

@@ -5,12 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use portsplit_runtime::{CallError, LoadError, ModuleInfo, Plugin, PluginOptions, Runtime, RuntimeOptions};
+use portsplit_runtime::{
+    CallError, ContractError, LoadError, ModuleInfo, Plugin, PluginOptions, Runtime, RuntimeOptions,
+};
 use serde_json::{Value, json};
 
 use super::progress::announced;
 use crate::cli::Failure;
-use crate::cli::describe::printable;
+use crate::cli::describe::{printable, printable_lines};
 use crate::plugin::{SHIPPED, cache_dir, shipped};
 
 /// A module and how it was named.
@@ -103,7 +105,7 @@ pub(super) fn assemble(path: &Path, text: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// Says why a module is refused and what to do.
 pub(super) fn refused(name: &str, error: &LoadError) -> Failure {
-    Failure::Failed(anyhow!("{name}: {}\n  help: {}", printable(&error.to_string()), help(error)))
+    Failure::Failed(anyhow!("{name}: {}\n  help: {}", printable_lines(&error.to_string()), help(error)))
 }
 
 /// The same as JSON.
@@ -149,7 +151,7 @@ fn help(error: &LoadError) -> &'static str {
             "`portsplit plugin new NAME --lang LANGUAGE` writes a plugin with all exports to start from"
         }
         LoadError::Import { .. } => {
-            "leave out what needs this import; `portsplit plugin inspect` lists imports that are allowed"
+            "leave out what needs this import; the guide, docs/plugins.md, lists those that plugins may use"
         }
         LoadError::TooComplex { .. } => "split large functions, or leave out libraries that are not needed",
         LoadError::Memory { .. } => {
@@ -178,6 +180,9 @@ pub(super) fn call_help(error: &CallError) -> &'static str {
             "look for a loop that does not end, or raise `fuel` in its [plugins] table"
         }
         CallError::Abort { .. } => "the plugin itself gave up; a classifier has an answer for every input",
+        CallError::Contract(ContractError::BufferRefused { .. }) => {
+            "make the buffer larger, or say in the manifest how many bytes it decides by: `max_bytes`"
+        }
         CallError::Contract(_) => "the guide of the ABI, docs/plugins.md, says what is expected",
         _ => "try again",
     }

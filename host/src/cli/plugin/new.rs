@@ -1,14 +1,16 @@
 //! `portsplit plugin new`: a folder that builds and tests at once, from the examples the program carries.
 
+mod sdk;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::describe::printable;
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, print, print_json};
 
 /// The languages, each with the files of its folder in `plugins/examples`.
 static TEMPLATES: &[(&str, &[(&str, &str)])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
@@ -33,7 +35,7 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage.";
 /// Write a folder with a working plugin to start from.
 ///
 /// It has the source, plugin.toml with the manifest and the build command, cases.toml with the answers it must give, and
-/// a README that says what to install.
+/// a README that says what to install. Nothing is fetched: a plugin in Rust gets a copy of the SDK.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -46,9 +48,12 @@ pub(super) struct Args {
     /// The folder to write; its own name unless given.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// For Rust: use the SDK in this folder of a checkout instead of the published one.
+    /// For Rust: use the SDK in this folder of a checkout instead of a copy in the plugin's own folder.
     #[arg(long, value_name = "PATH")]
     sdk_path: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -78,18 +83,34 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if taken || folder.is_file() {
         return Err(Failure::Failed(anyhow!("`{shown}` exists already and is not empty; name another with `--dir`")));
     }
-    let files = TEMPLATES.iter().find(|(language, _)| *language == args.lang).map(|(_, files)| *files);
-    for (name, text) in files.unwrap_or_default() {
-        let path = folder.join(name);
+    let mut written: Vec<String> = Vec::new();
+    let mut write = |name: String, text: &str| {
+        let path = folder.join(&name);
         let cannot = || format!("cannot write `{}`", printable(&path.to_string_lossy()));
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).with_context(cannot)?;
         }
+        written.push(name);
+        fs::write(&path, text).with_context(cannot)
+    };
+    let files = TEMPLATES.iter().find(|(language, _)| *language == args.lang).map(|(_, files)| *files);
+    for (name, text) in files.unwrap_or_default() {
         let mut text = text.replace(TEMPLATE_NAME, &args.name);
         if *name == "Cargo.toml" {
-            text = with_sdk(&text, sdk.as_deref());
+            text = with_sdk(&text, sdk.as_deref().unwrap_or(sdk::FOLDER));
         }
-        fs::write(&path, text).with_context(cannot)?;
+        write((*name).to_owned(), &text)?;
+    }
+    if args.lang == "rust" && sdk.is_none() {
+        for (name, text) in sdk::files() {
+            write(format!("{}/{name}", sdk::FOLDER), text)?;
+        }
+    }
+    if args.json {
+        print_json(
+            &json!({ "folder": folder.to_string_lossy(), "name": args.name, "language": args.lang, "files": written }),
+        )?;
+        return Ok(ExitCode::SUCCESS);
     }
     let next = format!(
         "{shown}: a plugin in {}\n\n  portsplit plugin build {shown}\n  portsplit plugin test {shown}\n\nREADME.md says what to install and what to change.\n",
@@ -107,15 +128,15 @@ fn sdk_folder(path: &Path) -> Result<String, Failure> {
     found.ok_or_else(|| Failure::Failed(anyhow!("`{shown}` is not the folder of the SDK: it has no Cargo.toml")))
 }
 
-fn with_sdk(cargo: &str, folder: Option<&str>) -> String {
-    let version = env!("CARGO_PKG_VERSION");
+/// Makes the template depend on the SDK in `folder`.
+fn with_sdk(cargo: &str, folder: &str) -> String {
     let mut text = String::with_capacity(cargo.len());
     for line in cargo.lines() {
-        match (line.starts_with(SDK), folder) {
+        if line.starts_with(SDK) {
             // A JSON string is a TOML string.
-            (true, Some(folder)) => text.push_str(&format!("{SDK}{{ path = {} }}", Value::from(folder))),
-            (true, None) => text.push_str(&format!("{SDK}\"{version}\"")),
-            (false, _) => text.push_str(line),
+            text.push_str(&format!("{SDK}{{ path = {} }}", Value::from(folder)));
+        } else {
+            text.push_str(line);
         }
         text.push('\n');
     }
@@ -140,11 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn the_sdk_is_a_version_or_a_folder() {
+    fn the_sdk_is_a_folder() {
         let cargo = "[dependencies]\nportsplit-plugin-sdk = { version = \"0.1\", path = \"../..\" }\n[profile]\n";
-        let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(with_sdk(cargo, None), format!("[dependencies]\nportsplit-plugin-sdk = \"{version}\"\n[profile]\n"));
-        assert!(with_sdk(cargo, Some("/a \"b\"")).contains(r#"= { path = "/a \"b\"" }"#));
+        let sdk = "[dependencies]\nportsplit-plugin-sdk = { path = \"sdk\" }\n[profile]\n";
+        assert_eq!(with_sdk(cargo, sdk::FOLDER), sdk);
+        assert!(with_sdk(cargo, "/a \"b\"").contains(r#"= { path = "/a \"b\"" }"#));
     }
 
     #[test]

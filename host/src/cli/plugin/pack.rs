@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::module::{Module, read, refused, runtime};
 use super::project::{Project, write};
 use crate::cli::describe::{count, printable};
-use crate::cli::{Failure, print, print_json};
+use crate::cli::{Failure, print, print_json, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,9 +45,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let shown = printable(&args.manifest.to_string_lossy());
         return Err(Failure::Failed(anyhow!("`{shown}` has no manifest: it needs at least `name` and `version`")));
     };
-    let name = printable(&args.output.to_string_lossy());
+    let name = printable(&args.input.to_string_lossy());
     let (module, plugin) = packed(name, &wasm, Some(&manifest))?;
     write(&args.output, &module.wasm)?;
+    let module = Module { name: printable(&args.output.to_string_lossy()), ..module };
     report(&module, &plugin, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -64,13 +65,17 @@ pub(super) fn packed(name: String, wasm: &[u8], manifest: Option<&Value>) -> Res
     Ok((module, plugin))
 }
 
-/// Says what was written.
+/// Says what was written, and what its author should know.
 pub(super) fn report(module: &Module, plugin: &Plugin, json: bool) -> Result<(), Failure> {
+    for warning in &plugin.info().module.warnings {
+        say(&format!("warning: {}: {}", module.name, printable(warning)));
+    }
     let (version, size) = (plugin.manifest().map_or("", |manifest| &manifest.version), module.wasm.len());
     if json {
         let sha256 = plugin.info().module.sha256_hex();
         return print_json(&json!({
             "file": module.name, "name": plugin.name(), "version": version, "size_bytes": size, "sha256": sha256,
+            "warnings": plugin.info().module.warnings,
         }));
     }
     let (plugin, version) = (printable(plugin.name()), printable(version));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::feed::{Step, feed};
 use super::module::{Configured, Module, call_help, refused, runtime};
-use crate::cli::describe::{count, excerpt, printable, size};
+use crate::cli::describe::{count, excerpt, printable, printable_lines, size};
 use crate::cli::input::{self, Bytes, Cuts};
 use crate::cli::table::Table;
 use crate::cli::{EXIT_FAILED, Failure, print, print_json, say};
@@ -168,7 +168,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         print(found.as_text(step, args.trace).as_bytes())?;
     }
     if let Err(error) = &step.result {
-        say(&format!("portsplit: {}\n  help: {}", printable(&error.to_string()), call_help(error)));
+        say(&format!("portsplit: {}\n  help: {}", printable_lines(&error.to_string()), call_help(error)));
         return Ok(ExitCode::from(EXIT_FAILED));
     }
     let agree = word(step) == word(other) && step.facts() == other.facts();

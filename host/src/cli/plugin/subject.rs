@@ -1,5 +1,6 @@
 //! What `test` and `fuzz` examine: built modules with the cases that belong to them.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -26,7 +27,7 @@ impl Subject {
     /// Finds what a folder, a module's path or a shipped plugin's name leads to, and loads it.
     ///
     /// Cases are those of `cases`, which is a file or a folder with `NAME/cases.toml`, else of `cases.toml` in the folder; a
-    /// module in a folder `target` belongs to the folder that is in.
+    /// module in a folder `target` belongs to the folder that is in, and `NAME.wasm` in a folder `dist` to `NAME` beside it.
     pub(super) fn find(
         named: &Path,
         cases: Option<&Path>,
@@ -77,12 +78,15 @@ fn read_cases(path: &Path) -> Result<Cases, Failure> {
 /// The folder a module belongs to.
 fn home(module: &Path) -> Option<PathBuf> {
     let folder = module.parent()?;
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if folder.join("cases.toml").exists() || folder.file_name().is_none_or(|name| name != "target") {
-        return Some(folder.to_path_buf());
+    let or_here = |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() };
+    if folder.join("cases.toml").exists() {
+        return Some(or_here(folder));
     }
-    let above = folder.parent()?;
-    Some(if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_path_buf() })
+    match (folder.file_name().and_then(OsStr::to_str), folder.parent()) {
+        (Some("target"), above) => above.map(or_here),
+        (Some("dist"), Some(above)) => Some(above.join(stem(module))),
+        _ => Some(or_here(folder)),
+    }
 }
 
 /// The module that `plugin build` made in a folder.

@@ -16,6 +16,17 @@ use crate::harness::text::hexdump;
 use crate::harness::trace::Trace;
 
 /// How the cases of a list went.
+///
+/// # Examples
+///
+/// ```
+/// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+/// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+/// use portsplit_plugin_sdk::harness::Cases;
+/// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+/// assert_eq!(cases.check(&plugin).list.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CasesOutcome {
     /// One for each case, in order.
@@ -23,6 +34,19 @@ pub struct CasesOutcome {
 }
 
 /// How one case went.
+///
+/// # Examples
+///
+/// ```
+/// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+/// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+/// use portsplit_plugin_sdk::harness::Cases;
+/// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+/// let outcome = cases.check(&plugin);
+/// let first = outcome.list.first().expect("there is one case");
+/// assert_eq!((first.name.as_str(), first.decided_at), ("a", Some(1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CaseOutcome {
     /// The case's name.
@@ -43,6 +67,17 @@ pub struct CaseOutcome {
 
 impl CasesOutcome {
     /// Whether every case passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// assert!(cases.check(&plugin).passed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn passed(&self) -> bool {
         self.list.iter().all(CaseOutcome::passed)
     }
@@ -52,6 +87,17 @@ impl CasesOutcome {
     /// # Panics
     ///
     /// If a case failed, or if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// cases.check(&plugin).assert_passed();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn assert_passed(&self) {
         assert!(!self.list.is_empty(), "there are no cases");
@@ -61,6 +107,17 @@ impl CasesOutcome {
 
 impl CaseOutcome {
     /// Whether the case passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// assert!(cases.check(&plugin).list.iter().all(|case| case.passed()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
     }
@@ -68,6 +125,17 @@ impl CaseOutcome {
 
 impl Cases {
     /// Runs every case, with the plugin's own configuration replaced by the case's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// assert!(cases.check(&plugin).passed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check(&self, plugin: &Plugin) -> CasesOutcome {
         let mut configured: BTreeMap<String, Result<Plugin, String>> = BTreeMap::new();
         let mut list = Vec::with_capacity(self.list.len());
@@ -89,6 +157,17 @@ impl Cases {
 
 impl Case {
     /// Runs the case, with the plugin's own configuration replaced by the case's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Cases;
+    /// let cases = Cases::parse("[[case]]\nname = 'a'\ntext = 'GET'\nexpect = 'reject'", ".")?;
+    /// assert!(cases.list.iter().all(|case| case.check(&plugin).passed()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check(&self, plugin: &Plugin) -> CaseOutcome {
         let config = self.config.clone().unwrap_or(Value::Null);
         if config == plugin.options().config {

@@ -78,6 +78,19 @@ fn errors_name_the_line() {
 }
 
 #[test]
+fn exceptions_are_read_strictly() {
+    let entry = |reason: &str| format!("[[except]]\nflow = 'f'\nlabel = 'l'\nreason = '{reason}'\n");
+    assert_eq!(Exceptions::parse("").unwrap().list, []);
+    assert_eq!(Exceptions::parse(&entry("r")).unwrap().list[0].reason, "r");
+    let error = |text: &str| Exceptions::parse(text).unwrap_err().to_string();
+    assert_eq!(error(&entry(" ")), "the exceptions: the flow `f` has no reason");
+    assert_eq!(error(&entry("r").repeat(2)), "the exceptions: the flow `f` with the label `l` is there twice");
+    for wrong in ["[[except]]\nflow = 'f'\nlabel = 'l'\n", "[[accept]]\n", "except = 1\n"] {
+        assert!(error(wrong).starts_with("the exceptions: "), "{wrong}");
+    }
+}
+
+#[test]
 fn labels_are_read_from_the_file_beside() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("flights.jsonl");

@@ -15,6 +15,18 @@ use crate::harness::text::hexdump;
 use crate::harness::trace::Trace;
 
 /// What a check found.
+///
+/// # Examples
+///
+/// ```
+/// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+/// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+/// use portsplit_plugin_sdk::harness::Laws;
+/// let report = Laws::all().random(100).check(&plugin);
+/// println!("{report}"); // a line for each law
+/// assert_eq!(report.plugin, "good");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The plugin's name.
@@ -32,6 +44,17 @@ pub struct Report {
 }
 
 /// What was found about one law.
+///
+/// # Examples
+///
+/// ```
+/// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+/// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+/// use portsplit_plugin_sdk::harness::Laws;
+/// let report = Laws::all().random(100).check(&plugin);
+/// assert!(report.laws.iter().all(|law| law.checked && law.violation.is_none()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LawReport {
     /// The law.
@@ -45,6 +68,17 @@ pub struct LawReport {
 }
 
 /// A law that is broken, with the smallest input found that breaks it.
+///
+/// # Examples
+///
+/// ```
+/// # let liar = wat::parse_str(include_str!("../../../../tests/bad-plugins/sound-hint.wat"))?;
+/// use portsplit_plugin_sdk::harness::{Law, Laws, Plugin};
+/// let report = Laws::all().random(2_000).check(&Plugin::wasm(liar).load()?);
+/// let violation = report.violation(Law::SoundHint).expect("it lies");
+/// println!("{}", violation.case); // for cases.toml
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Violation {
     /// The law.
@@ -85,16 +119,47 @@ impl Report {
     }
 
     /// Whether no law is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// let report = Laws::all().random(100).check(&plugin);
+    /// assert!(report.kept());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn kept(&self) -> bool {
         self.violations().next().is_none()
     }
 
     /// The counter-example of a law, if it is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let liar = wat::parse_str(include_str!("../../../../tests/bad-plugins/sound-hint.wat"))?;
+    /// use portsplit_plugin_sdk::harness::{Law, Laws, Plugin};
+    /// let report = Laws::all().random(2_000).check(&Plugin::wasm(liar).load()?);
+    /// assert!(report.violation(Law::SoundHint).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn violation(&self, law: Law) -> Option<&Violation> {
         self.violations().find(|violation| violation.law == law)
     }
 
     /// The counter-examples.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let liar = wat::parse_str(include_str!("../../../../tests/bad-plugins/sound-hint.wat"))?;
+    /// use portsplit_plugin_sdk::harness::{Law, Laws, Plugin};
+    /// let report = Laws::all().random(2_000).check(&Plugin::wasm(liar).load()?);
+    /// assert!(report.violations().all(|violation| violation.law == Law::SoundHint));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
         self.laws.iter().filter_map(|report| report.violation.as_ref())
     }
@@ -104,6 +169,17 @@ impl Report {
     /// # Panics
     ///
     /// If a law is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let good = wat::parse_str(include_str!("../../../../tests/bad-plugins/good.wat"))?;
+    /// # let plugin = portsplit_plugin_sdk::harness::Plugin::wasm(good).load()?;
+    /// use portsplit_plugin_sdk::harness::Laws;
+    /// let report = Laws::all().random(100).check(&plugin);
+    /// report.assert_kept();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn assert_kept(&self) {
         assert!(self.kept(), "{self}");
@@ -154,7 +230,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "plugin `{}`: {} inputs, {} of them new, seed {}, {:.1?}",
+            "plugin `{}`: {} inputs, a corpus of {}, seed {}, {:.1?}",
             self.plugin, self.inputs, self.corpus, self.seed, self.elapsed
         )?;
         for report in &self.laws {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Asked, Disagreement, Failure, Measurement, Missed, Overall, Protocol, Spread, Wrong};
+use super::{Asked, Disagreement, Failure, LeftOut, Measurement, Missed, Overall, Protocol, Spread, Wrong};
 use crate::harness::corpus::{Corpus, Known, Negative, Role, Sample};
 use crate::harness::plugin::Plugin;
 
@@ -59,8 +59,17 @@ impl<'c> Tally<'c> {
                 disagreements: Vec::new(),
                 failures: Vec::new(),
                 left_out: BTreeMap::new(),
+                left_out_by_name: Vec::new(),
+                with_all: None,
             },
         }
+    }
+
+    /// Notes a sample that is left out by name. Its answers must be sound all the same.
+    pub(super) fn leave_out(&mut self, number: usize, sample: &'c Sample, asked: &[Asked], reason: &str) {
+        self.faults(number, sample, asked);
+        let (origin, label) = (sample.origin.clone(), sample.label.clone());
+        self.result.left_out_by_name.push(LeftOut { origin, label, reason: reason.to_owned() });
     }
 
     /// Counts what the plugins said of a sample, in the order of the plugins.
@@ -119,6 +128,7 @@ impl<'c> Tally<'c> {
         let overall = &mut self.result.overall;
         let (samples, matched) = if measurable {
             overall.undecided += usize::from(undecided);
+            overall.matched_at_end += usize::from(first.is_some_and(|asked| asked.matches_at_end));
             (&mut overall.samples, &mut overall.matched)
         } else {
             (&mut overall.unmeasured, &mut overall.unmeasured_matched)

@@ -94,6 +94,55 @@ fn an_answer_that_depends_on_the_cuts_is_found() {
 }
 
 #[test]
+fn what_matches_when_the_time_is_up_is_a_match_that_others_waited_for() {
+    // Needs more for ever, and matches what begins with A when it is told that the time is up.
+    let patient = guest(
+        "(if (result i64) (i32.eqz (local.get $flags)) (then (i64.const 0x2_0000_0000))
+            (else (select (i64.const 0x1_0000_0000) (i64.const 0)
+                (i32.and (i32.eq (local.get $flags) (i32.const 4)) (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 65))))))",
+    );
+    let a = letter("a1", &[], b'A');
+    let lines = [line("a1", 0, &["A", "2"], ""), line("noise", 1, &["A1"], ""), line("noise", 2, &["B"], "")];
+    let found = measured(&[&a, &patient], &lines);
+    assert!(found.is_sound(), "{found:?}");
+    let wrong: Vec<_> = found.wrong.iter().map(|wrong| (wrong.number, wrong.decided_at)).collect();
+    assert_eq!(wrong, [(0, Some(2)), (1, Some(2)), (1, Some(2))]);
+    assert_eq!((found.overall.waited_for, found.protocols[1].left_open), (3, 3));
+
+    let own = Plugin::wasm(
+        portsplit_runtime::pack(patient.module().unwrap(), br#"{"name":"a1","version":"1","abi":"1.0"}"#).unwrap(),
+    )
+    .load()
+    .unwrap();
+    let found = measured(&[&own], &lines);
+    let all = &found.overall;
+    assert_eq!((all.samples, all.matched, all.matched_at_end, all.undecided, all.claimed), (1, 1, 1, 0, Some(0.5)));
+}
+
+#[test]
+fn what_is_left_out_by_name_is_listed_and_counts_in_the_second_figures_only() {
+    let a = letter("a1", &[], b'A');
+    let lines = [line("a1", 0, &["A1"], ""), line("a1", 1, &["x"], ""), line("noise", 2, &["A1"], "")];
+    let mut corpus = Corpus::parse(&lines.join("\n"), LABELS).unwrap();
+    let entry =
+        |flow: &str, label: &str| format!("[[except]]\nflow = '{flow}'\nlabel = '{label}'\nreason = 'no {flow}'\n");
+    let exceptions = [entry("1", "a1"), entry("2", "noise"), entry("2", "a1")].concat();
+    let exceptions = crate::harness::Exceptions::parse(&exceptions).unwrap();
+    let idle: Vec<_> = corpus.leave_out(&exceptions).into_iter().map(|entry| entry.label.as_str()).collect();
+    assert_eq!(idle, ["a1"]);
+    let found = measure(&[&a], &corpus, |_, _| {});
+    let (all, with_all) = (&found.overall, found.with_all.as_ref().unwrap());
+    assert_eq!((all.recall, all.precision, all.claimed, all.samples), (Some(1.0), Some(1.0), None, 1));
+    assert_eq!((with_all.recall, with_all.precision, with_all.claimed), (Some(0.5), Some(0.5), Some(1.0)));
+    assert!(found.missed.is_empty() && found.wrong.is_empty());
+    let named: Vec<_> = found.left_out_by_name.iter().map(|left| (left.label.as_str(), left.reason.as_str())).collect();
+    assert_eq!(named, [("a1", "no 1"), ("noise", "no 2")]);
+    // A second corpus behind the first does not move them.
+    let both = corpus.clone().and(corpus);
+    assert_eq!(both.left_out.keys().copied().collect::<Vec<_>>(), [1, 2, 4, 5]);
+}
+
+#[test]
 fn a_call_that_fails_is_reported_and_is_no_match() {
     let found = measured(&[&guest("unreachable")], &[line("a1", 0, &["A1"], "")]);
     assert!(!found.is_sound() && found.wrong.is_empty());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use portsplit_plugin_sdk::harness::{Corpus, Measurement, Negative, Origin, Overall, Protocol, Spread};
+use portsplit_plugin_sdk::harness::{Corpus, Exception, Measurement, Negative, Origin, Overall, Protocol, Spread};
 
 use crate::cli::describe::{count, excerpt, printable};
 use crate::cli::table::Table;
@@ -12,7 +12,7 @@ use crate::cli::table::Table;
 const SHOWN_BYTES: usize = 64;
 
 /// The figures of each protocol and of all, and the samples that were missed or matched wrongly.
-pub(super) fn text(measured: &Measurement, corpus: &Corpus, show_bytes: bool) -> String {
+pub(super) fn text(measured: &Measurement, corpus: &Corpus, idle: &[&Exception], show_bytes: bool) -> String {
     let bytes = |number: usize| {
         let flight = corpus.samples.get(number).map(|sample| sample.bytes()).unwrap_or_default();
         if show_bytes { format!("\n  {}", excerpt(&flight, SHOWN_BYTES)) } else { String::new() }
@@ -43,6 +43,14 @@ pub(super) fn text(measured: &Measurement, corpus: &Corpus, show_bytes: bool) ->
         let message = printable(&failure.message);
         text.push_str(&format!("\nFAILED: {label}, {plugin}: {message}, {}", origin(&failure.origin)));
         text.push_str(&bytes(failure.number));
+    }
+    for left in &measured.left_out_by_name {
+        let (label, reason) = (printable(&left.label), printable(&left.reason));
+        text.push_str(&format!("\nleft out: {label}, {}: {reason}", origin(&left.origin)));
+    }
+    for exception in idle {
+        let (label, flow) = (printable(&exception.label), printable(&exception.flow));
+        text.push_str(&format!("\nno such sample to leave out: {label}, {flow}"));
     }
     if !text.ends_with('\n') {
         text.push('\n');
@@ -97,6 +105,7 @@ fn overall(measured: &Measurement) -> String {
     let mut table = Table::default();
     let mut row = |what: &str, found: String| table.push([what.to_owned(), found]);
     row("recall", format!("{}: {} of {} samples of measurable labels", rate(all.recall), all.matched, all.samples));
+    row("matched at the end", format!("{} of these, when the time was up", all.matched_at_end));
     row("precision", format!("{}: {} wrong", rate(all.precision), count(all.wrong_claims, "claim")));
     row("undecided", format!("{} of the {} that were missed", all.undecided, all.samples - all.matched));
     row("negatives", negatives(all));
@@ -117,6 +126,16 @@ fn overall(measured: &Measurement) -> String {
     }
     for (reason, samples) in &measured.left_out {
         row("left out", format!("{}: {reason}", count(*samples, "sample")));
+    }
+    if let Some(with) = &measured.with_all {
+        let samples = count(measured.left_out_by_name.len(), "sample");
+        row(
+            "left out",
+            format!("{samples} by name; with {} it would be", if samples == "1 sample" { "it" } else { "them" }),
+        );
+        row("  recall", format!("{}: {} of {}", rate(with.recall), with.matched, with.samples));
+        row("  precision", format!("{}: {} wrong", rate(with.precision), count(with.wrong_claims, "claim")));
+        row("  negatives", negatives(with));
     }
     table.render()
 }

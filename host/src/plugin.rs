@@ -13,8 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use portsplit_runtime::{
-    CallError, Flags, LoadError, Outcome, Plugin, PluginOptions, Runtime, RuntimeOptions, Verdict,
+    CallError, Flags, LoadError, Manifest, Outcome, Plugin, PluginOptions, Runtime, RuntimeOptions, Verdict,
 };
+use serde_json::Value;
 
 use self::first_bytes::FirstBytes;
 use crate::decision::End;
@@ -27,6 +28,27 @@ pub static SHIPPED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/shipp
 /// Returns the module of a shipped plugin.
 pub fn shipped(name: &str) -> Option<&'static [u8]> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, wasm)| *wasm)
+}
+
+/// Returns the facts that a plugin learns only if a key of the same name, which is true or false, says so.
+pub fn optional_facts(manifest: &Manifest) -> impl Iterator<Item = &str> {
+    let properties = manifest.config_schema.as_ref().and_then(|schema| schema.get("properties"));
+    let is_key = move |name: &str| {
+        properties.and_then(|all| all.get(name)).and_then(|key| key.get("type")).is_some_and(|kind| kind == "boolean")
+    };
+    manifest.facts.iter().map(|fact| fact.name.as_str()).filter(move |name| is_key(name))
+}
+
+/// Sets in a plugin's configuration which of its optional facts are wanted, unless it says so itself.
+pub fn want_facts(config: &mut Value, manifest: &Manifest, is_wanted: impl Fn(&str) -> bool) {
+    for name in optional_facts(manifest) {
+        if config.is_null() {
+            *config = Value::Object(serde_json::Map::new());
+        }
+        if let Some(table) = config.as_object_mut().filter(|table| !table.contains_key(name)) {
+            table.insert(name.to_owned(), Value::Bool(is_wanted(name)));
+        }
+    }
 }
 
 /// What a failing call means for its connection.

@@ -1,7 +1,8 @@
 //! Services that ask the same plugin share its answer, and who has no plugin pays for none.
 
-use super::guest::{Modules, classifier, start};
+use super::guest::{Modules, assemble, classifier, start};
 use crate::support::config::{LISTEN, service, to};
+use crate::support::portsplit::run;
 use crate::support::{Backend, Portsplit, eventually};
 
 /// Logs one line for each call and matches with the fact `seen = "fresh"`.
@@ -52,6 +53,60 @@ fn the_same_plugin_with_another_configuration_is_another_call() {
     ));
     assert_eq!(portsplit.client_sending("x").receive_line(), "second");
     eventually("both have logged", || portsplit.log().count(|line| line.message() == "plugin log") == 2);
+}
+
+/// Matches everything, with its configuration as the fact `config`. It says that it can also learn `dear`, which a key of
+/// that name switches, and `plain`, whose key is no switch.
+fn telling() -> Vec<u8> {
+    let manifest = r#"{"name": "telling", "version": "1", "abi": "1.0", "facts": ["config", "dear", "plain"],
+        "config_schema": {"type": "object", "properties": {"dear": {"type": "boolean"}, "strict": {"type": "boolean"},
+        "plain": {"type": "string"}}}}"#;
+    let manifest = manifest.replace('\n', " ").replace('"', "\\\"");
+    assemble(&format!(
+        r#"(module (@custom "portsplit.manifest" "{manifest}")
+            (import "portsplit" "fact" (func $fact (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1) (data (i32.const 0) "config") (global $len (mut i32) (i32.const 0))
+            (func (export "portsplit_abi_1"))
+            (func (export "portsplit_buffer") (param i32) (result i32) (i32.const 1024))
+            (func (export "portsplit_configure") (param $len i32) (result i32)
+                (memory.copy (i32.const 8192) (i32.const 1024) (local.get $len))
+                (global.set $len (local.get $len))
+                (i32.const 0))
+            (func (export "portsplit_classify") (param i32 i32) (result i64)
+                (drop (call $fact (i32.const 0) (i32.const 6) (i32.const 8192) (global.get $len)))
+                (i64.const 0x100000000)))"#
+    ))
+}
+
+#[test]
+fn a_plugin_is_told_which_of_its_facts_some_service_asks_for() {
+    let modules = Modules::with("telling", &telling());
+    let told = |text: &str| {
+        let file = modules.path("telling").with_extension("toml");
+        std::fs::write(&file, format!("{}{LISTEN}{text}", modules.key())).unwrap();
+        let output = run(&["explain", "-c", file.to_str().unwrap(), "--text", "x", "--json"]);
+        let account: serde_json::Value =
+            serde_json::from_str(&output.text()).unwrap_or_else(|_| panic!("{}", super::guest::said(&output)));
+        let rows = account["services"].as_array().unwrap();
+        rows.iter().map(|row| row["facts"][0]["value"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    let plain = service("plain", "plugin = \"telling\"\nwhere = { config = \"*\", plain = \"x\" }", "close = true");
+    let dear = service("dear", "plugin = \"telling\"\nwhere = { dear = [\"x\", \"y\"] }", "close = true");
+    assert_eq!(told(&plain), [r#"{"dear":false}"#]);
+    // The plugin and its configuration are shared, so both services see the same, whichever comes first.
+    assert_eq!(told(&format!("{plain}{dear}")), [r#"{"dear":true}"#, r#"{"dear":true}"#]);
+    assert_eq!(told(&format!("{dear}{plain}")), [r#"{"dear":true}"#, r#"{"dear":true}"#]);
+    // With another configuration it is another plugin; and a key that is set stays.
+    let other = service("other", "plugin = \"strict\"", "close = true");
+    let table = |config: &str| format!("[plugins.strict]\nwasm = \"telling\"\nconfig = {{ {config} }}\n");
+    assert_eq!(
+        told(&format!("{}{dear}{other}", table("strict = true"))),
+        [r#"{"dear":true}"#, r#"{"strict":true,"dear":false}"#]
+    );
+    assert_eq!(told(&format!("{}{other}", table("dear = true"))), [r#"{"dear":true}"#]);
+    // A table that sets nothing is the same as none.
+    let bare = "[plugins.strict]\nwasm = \"telling\"\n";
+    assert_eq!(told(&format!("{bare}{other}{dear}")), [r#"{"dear":true}"#, r#"{"dear":true}"#]);
 }
 
 /// The names of its threads.

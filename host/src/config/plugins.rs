@@ -1,7 +1,8 @@
 //! `[plugins]`, `plugin_path`, and what a service's `plugin` and `where` lead to.
 //!
 //! A plugin is loaded while the file is checked, so that a configuration that starts is one whose plugins run. Services
-//! that ask the same plugin with the same configuration share it, and with it one call per connection.
+//! that ask the same plugin with the same configuration share it, and with it one call per connection. What all of them
+//! demand in `where` is known before the first is loaded, for a plugin may be told which of its facts are wanted.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,6 +37,8 @@ pub(super) struct Plugins<'a> {
     path: Vec<PathBuf>,
     /// Whether all tables could be seen; if not, a name that leads nowhere is no error of its own.
     complete: bool,
+    /// The facts that services demand, with the plugin and the table that they ask.
+    demanded: Vec<(Module, Option<usize>, &'a str)>,
     loaded: Vec<Loaded>,
     /// Tables whose `wasm` leads nowhere, which has been reported.
     astray: Vec<usize>,
@@ -63,7 +66,16 @@ impl<'a> Plugins<'a> {
             Some(folders) => folders.get_ref().iter().map(|path| address::absolute(path.get_ref(), folder)).collect(),
             None => vec![address::absolute(PATH_DEFAULT, folder)],
         };
-        Self { raw: &raw.plugins, folder, path, complete: raw.plugins_complete, loaded: Vec::new(), astray: Vec::new() }
+        let (complete, demanded, loaded) = (raw.plugins_complete, Vec::new(), Vec::new());
+        let mut plugins = Self { raw: &raw.plugins, folder, path, complete, demanded, loaded, astray: Vec::new() };
+        for service in &raw.services {
+            let Some((module, table)) = service.plugin.as_ref().and_then(|name| plugins.locate(name.get_ref())) else {
+                continue;
+            };
+            let facts = service.conditions.iter().flat_map(Spanned::get_ref).map(|(fact, _)| fact.get_ref().as_str());
+            plugins.demanded.extend(facts.map(|fact| (module.clone(), table, fact)));
+        }
+        plugins
     }
 
     /// Loads the tables that no service asks for, so that a mistake in them is found all the same.
@@ -97,7 +109,8 @@ impl<'a> Plugins<'a> {
         let guest = self.loaded.get(slot).and_then(|loaded| loaded.guest.clone())?;
         let mut condition = Condition::default();
         for (fact, globs) in service.conditions.iter().flat_map(Spanned::get_ref) {
-            check_fact(fact, &guest, reporter);
+            let config = table.and_then(|number| self.raw.get(number)).and_then(|raw| raw.config.as_ref());
+            check_fact(fact, &guest, config, reporter);
             let globs = globs.iter().map(|glob| glob.get_ref().clone()).collect();
             condition.demands.push((fact.get_ref().clone(), globs));
         }
@@ -107,14 +120,13 @@ impl<'a> Plugins<'a> {
     /// Finds what a service's `plugin` names: a table, a file, a file in the path, or a shipped plugin.
     fn find(&mut self, name: &Spanned<String>, reporter: &mut Reporter) -> Option<(Module, Option<usize>)> {
         let text = name.get_ref().as_str();
-        if let Some(number) = self.raw.iter().position(|table| table.name.get_ref() == text) {
-            return Some((self.module_of_table(number, reporter)?, Some(number)));
+        let found = self.locate(text);
+        if found.is_some() {
+            return found;
         }
-        if text.ends_with(".wasm") {
-            return Some((Module::File(address::absolute(text, self.folder)), None));
-        }
-        if let Some(module) = self.named(text) {
-            return Some((module, None));
+        if let Some((number, _)) = self.table(text) {
+            self.module_of_table(number, reporter);
+            return None;
         }
         if !self.complete {
             return None;
@@ -132,8 +144,23 @@ impl<'a> Plugins<'a> {
         None
     }
 
-    /// Finds a bare name in the path or among the shipped plugins.
-    fn named(&self, name: &str) -> Option<Module> {
+    /// As [`Plugins::find`], without a word where nothing is found.
+    fn locate(&self, name: &str) -> Option<(Module, Option<usize>)> {
+        match self.table(name) {
+            Some((number, table)) => Some((self.module(table.wasm.as_ref()?.get_ref())?, Some(number))),
+            None => Some((self.module(name)?, None)),
+        }
+    }
+
+    fn table(&self, name: &str) -> Option<(usize, &'a RawPlugin)> {
+        self.raw.iter().enumerate().find(|(_, table)| table.name.get_ref() == name)
+    }
+
+    /// Finds a file, or a bare name in the path or among the shipped plugins.
+    fn module(&self, name: &str) -> Option<Module> {
+        if name.ends_with(".wasm") {
+            return Some(Module::File(address::absolute(name, self.folder)));
+        }
         let plain = !name.is_empty() && !name.contains(['/', '\0']);
         let file =
             self.path.iter().map(|folder| folder.join(format!("{name}.wasm"))).find(|file| plain && file.exists());
@@ -144,15 +171,11 @@ impl<'a> Plugins<'a> {
     /// What a table's `wasm` names: a file, or a bare name as in a service. What is wrong with it is said once.
     fn module_of_table(&mut self, number: usize, reporter: &mut Reporter) -> Option<Module> {
         let wasm = self.raw.get(number)?.wasm.as_ref()?;
-        let text = wasm.get_ref();
-        if text.ends_with(".wasm") {
-            return Some(Module::File(address::absolute(text, self.folder)));
-        }
-        let module = self.named(text);
+        let module = self.module(wasm.get_ref());
         if module.is_none() && !self.astray.contains(&number) {
             self.astray.push(number);
             reporter
-                .error(wasm.span(), format!("there is no plugin `{}`", printable(text)))
+                .error(wasm.span(), format!("there is no plugin `{}`", printable(wasm.get_ref())))
                 .help_with("write the path of a file that ends in `.wasm`, or the name of a shipped plugin");
         }
         module
@@ -179,6 +202,12 @@ impl<'a> Plugins<'a> {
     fn same(&self, one: Option<usize>, other: Option<usize>) -> bool {
         let setup = |table: Option<usize>| table.and_then(|number| self.raw.get(number)).map(RawPlugin::setup);
         one == other || setup(one).unwrap_or_default() == setup(other).unwrap_or_default()
+    }
+
+    /// Whether some service demands a fact of this plugin, set up like this.
+    fn is_demanded(&self, module: &Module, table: Option<usize>, fact: &str) -> bool {
+        let mut all = self.demanded.iter();
+        all.any(|(of, by, demanded)| *demanded == fact && of == module && self.same(*by, table))
     }
 
     fn load(
@@ -208,6 +237,10 @@ impl<'a> Plugins<'a> {
                 }
             },
         };
+        // What cannot be read here, the loading below explains.
+        if let Some(manifest) = portsplit_runtime::inspect(&wasm).ok().and_then(|info| info.manifest) {
+            plugin::want_facts(&mut options.config, &manifest, |fact| self.is_demanded(module, table, fact));
+        }
         match Guest::load(&wasm, &options, on_error) {
             Ok(guest) => Some(guest),
             Err(error) => {
@@ -273,14 +306,25 @@ fn size(key: &str, text: &Spanned<String>, (least, most): (u64, u64), reporter: 
     }
 }
 
-/// Refuses a fact that the plugin's manifest does not have; without a manifest nothing is known.
-fn check_fact(fact: &Spanned<String>, guest: &Guest, reporter: &mut Reporter) {
+/// Refuses a fact that the plugin's manifest does not have, or that its configuration switches off; without a manifest
+/// nothing is known.
+fn check_fact(fact: &Spanned<String>, guest: &Guest, config: Option<&Spanned<Value>>, reporter: &mut Reporter) {
     let Some(manifest) = guest.plugin().manifest() else { return };
     let known: Vec<&str> = manifest.facts.iter().map(|fact| fact.name.as_str()).collect();
-    if known.contains(&fact.get_ref().as_str()) {
+    let (name, shown) = (fact.get_ref().as_str(), printable(fact.get_ref()));
+    if let Some(config) = config
+        && config.get_ref().get(name) == Some(&Value::Bool(false))
+        && plugin::optional_facts(manifest).any(|optional| optional == name)
+    {
+        reporter
+            .error(fact.span(), format!("the plugin does not learn `{shown}`, for its `config` has `{shown} = false`"))
+            .help_with("remove that key: it is set where a service asks for the fact")
+            .related_to(config.span(), "here");
         return;
     }
-    let shown = printable(fact.get_ref());
+    if known.contains(&name) {
+        return;
+    }
     let message = format!("the plugin `{}` has no fact `{shown}`", printable(&manifest.name));
     let help = match closest(fact.get_ref(), &known) {
         Some(near) => format!("did you mean `{near}`?"),

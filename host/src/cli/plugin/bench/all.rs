@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
-use portsplit_runtime::{ExampleVerdict, PluginOptions, inspect};
+use portsplit_runtime::{PluginOptions, inspect};
 use serde_json::{Value, json};
 
 use super::micros;
@@ -16,14 +15,14 @@ use crate::cli::table::Table;
 use crate::cli::{Failure, print, print_json};
 use crate::decision::Outcome;
 use crate::matcher::{Classifier, Condition, Matcher};
-use crate::plugin::{Guest, OnError, SHIPPED};
+use crate::plugin::{Guest, OnError, SHIPPED, want_facts};
 use crate::router::{Deciding, Router, Rule};
 
-/// First flights and the plugin that knows each; the flight is the plugin's own example where it has one.
+/// Recorded first flights and the plugin that knows each.
 const FLIGHTS: [(&str, &str, &[u8]); 3] = [
-    ("SSH", "ssh", b"SSH-2.0-OpenSSH_9.6\r\n"),
-    ("TLS", "tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
-    ("HTTP", "http1", b"GET / HTTP/1.1\r\nHost: www.example.org\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n"),
+    ("SSH", "ssh", include_bytes!("../../../../../plugins/ssh/flights/openssh.bin")),
+    ("TLS", "tls", include_bytes!("../../../../../plugins/tls/flights/openssl.bin")),
+    ("HTTP", "http1", include_bytes!("../../../../../plugins/http1/flights/curl-get.bin")),
 ];
 
 /// Services in the configuration, besides all of them.
@@ -55,18 +54,20 @@ pub(super) fn run(most_decisions: u32, as_json: bool) -> Result<(), Failure> {
         SHIPPED
             .iter()
             .map(|(name, wasm)| {
-                let options = PluginOptions { name: (*name).to_owned(), ..PluginOptions::default() };
+                let mut options = PluginOptions { name: (*name).to_owned(), ..PluginOptions::default() };
+                if let Some(manifest) = inspect(wasm).ok().and_then(|info| info.manifest) {
+                    want_facts(&mut options.config, &manifest, |_| false); // as where no service asks for one
+                }
                 let guest = Guest::load(wasm, &options, OnError::Reject).map_err(|error| refused(name, &error))?;
                 Ok(Loaded { name, guest: Arc::new(guest) })
             })
             .collect::<Result<Vec<Loaded>, Failure>>()
     })?;
     let mut rows = Vec::new();
-    for (flight, knows, otherwise) in FLIGHTS {
-        let bytes = longest_example(knows)?.unwrap_or_else(|| otherwise.to_vec());
+    for (flight, knows, bytes) in FLIGHTS {
         for services in counts(loaded.len()) {
             let asked = in_order(&loaded, knows, services);
-            let row = announced("measuring decisions", || measure(flight, &bytes, &asked, most_decisions));
+            let row = announced("measuring decisions", || measure(flight, bytes, &asked, most_decisions));
             rows.push(row);
         }
     }
@@ -89,16 +90,6 @@ pub(super) fn run(most_decisions: u32, as_json: bool) -> Result<(), Failure> {
         ]);
     }
     print(table.render().as_bytes())
-}
-
-/// The longest of a shipped plugin's examples that match as it is.
-fn longest_example(name: &str) -> Result<Option<Vec<u8>>, Failure> {
-    let Some((_, wasm)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) else { return Ok(None) };
-    let info = inspect(wasm).map_err(|error| Failure::Failed(anyhow!("{name}: {error}")))?;
-    let examples = info.manifest.map(|manifest| manifest.examples).unwrap_or_default();
-    let fitting =
-        examples.iter().filter(|example| example.verdict == ExampleVerdict::Match && example.config.is_none());
-    Ok(fitting.filter_map(|example| example.bytes().ok()).max_by_key(Vec::len))
 }
 
 /// The numbers of services to measure, each once.

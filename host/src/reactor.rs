@@ -106,10 +106,20 @@ impl Watch {
 
     /// Takes note that `exhausted` is not ready any more, as the kernel has just said by refusing a call.
     pub(crate) fn clear(&self, exhausted: Ready) {
-        let _ = with(|reactor| {
-            reactor.slot(self)?.ready -= exhausted;
-            Ok(())
+        self.clear_unless(exhausted, Ready::empty());
+    }
+
+    /// Does the same unless any of `doubtful` has been reported; says whether it did.
+    pub(crate) fn clear_unless(&self, exhausted: Ready, doubtful: Ready) -> bool {
+        let cleared = with(|reactor| {
+            let slot = reactor.slot(self)?;
+            let sure = !slot.ready.intersects(doubtful);
+            if sure {
+                slot.ready -= exhausted;
+            }
+            Ok(sure)
         });
+        cleared.unwrap_or(true)
     }
 
     /// Has room for output reported too, if it is there already or once it is; `fd` is the watched descriptor.

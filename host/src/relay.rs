@@ -226,11 +226,17 @@ impl Relay {
 
     fn poll_patience(&mut self, cx: &mut Context<'_>, patience: Patience) -> Poll<Ending> {
         let Some((deadline, ending)) = self.deadline(patience) else { return Poll::Pending };
-        // The clock is looked at only when the timer fires, so that moving bytes does not touch the timer. A new one
-        // fires when the shortest patience would be at its end, so that a half-close need not touch it either.
-        let first = patience.shortest().and_then(|shortest| self.moved_at.checked_add(shortest));
-        let timer =
-            self.timer.get_or_insert_with(|| Box::pin(sleep_until(first.map_or(deadline, |at| at.min(deadline)))));
+        let timer = match &mut self.timer {
+            // The clock is looked at only when the timer has fired, so that moving bytes does not touch it.
+            Some(timer) if timer.deadline() <= deadline && !timer.is_elapsed() => return Poll::Pending,
+            Some(timer) => timer,
+            // A new one fires at the end of the shortest patience, so that a half-close does not touch it either.
+            None => {
+                let first = patience.shortest().and_then(|shortest| self.moved_at.checked_add(shortest));
+                let timer = Box::pin(sleep_until(first.map_or(deadline, |first| first.min(deadline))));
+                self.timer.insert(timer)
+            }
+        };
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }

@@ -84,8 +84,9 @@ impl Watched {
             match attempt(self.fd.as_fd()) {
                 Ok(taken) => {
                     // Reading stops at urgent data, so the queue may have more behind it.
-                    if emptied(&taken) && !self.has_urgent_data() {
-                        self.note_drained();
+                    if emptied(&taken) && self.watch.get().is_none_or(|watch| watch.clear_unless(Ready::IN, Ready::PRI))
+                    {
+                        self.drained.set(true);
                     }
                     return Poll::Ready(Ok(taken));
                 }
@@ -93,16 +94,14 @@ impl Watched {
                 // A terminal that somebody has opened again after its end has nothing to read, and the reactor would
                 // report its end for ever.
                 Err(Errno::AGAIN) if self.was_reported(INPUT_ENDS) => return Poll::Ready(Err(Errno::AGAIN)),
-                Err(Errno::AGAIN) => self.note_drained(),
+                Err(Errno::AGAIN) => {
+                    self.drained.set(true);
+                    if let Some(watch) = self.watch.get() {
+                        watch.clear(Ready::IN);
+                    }
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
-        }
-    }
-
-    fn note_drained(&self) {
-        self.drained.set(true);
-        if let Some(watch) = self.watch.get() {
-            watch.clear(Ready::IN);
         }
     }
 

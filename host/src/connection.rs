@@ -52,12 +52,17 @@ pub(crate) struct Connection {
 }
 
 /// Where a connection stands.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "relaying is what most of its life consists of, so a box would only add to it"
+)]
 enum Stage {
     /// Accepted, and nothing read yet.
     Arrived(Arrival),
     /// Something has to be waited for that leads to another stage.
     Waiting(Pin<Box<dyn Future<Output = Stage>>>),
-    Relaying(Relay, Record),
+    /// The relay is gone once it has ended, and the end is logged after that.
+    Relaying(Option<Relay>, Record),
     Over,
 }
 
@@ -86,12 +91,13 @@ impl Future for Connection {
         loop {
             match &mut self.stage {
                 Stage::Relaying(relay, record) => {
-                    let report = ready!(relay.poll(cx, patience(&record.plan.config)));
-                    if let Stage::Relaying(relay, record) = std::mem::replace(&mut self.stage, Stage::Over) {
+                    if let Some(relaying) = relay {
+                        let report = ready!(relaying.poll(cx, patience(&record.plan.config)));
                         // Both ends are closed when the log says so.
-                        drop(relay);
-                        record.end(Ended::relayed(report));
+                        *relay = None;
+                        record.log_end(&Ended::relayed(report));
                     }
+                    self.stage = Stage::Over;
                 }
                 Stage::Waiting(future) => self.stage = ready!(future.as_mut().poll(cx)),
                 Stage::Over => return Poll::Ready(()),
@@ -185,8 +191,8 @@ impl Arrival {
                 record.end(Ended::because("closed"));
                 Stage::Over
             }
-            Action::Connect(targets) => {
-                let attempt = targets.first().map(|target| connect::attempt(target, flight));
+            Action::Connect(to) => {
+                let attempt = to.targets.first().map(|target| connect::attempt(target, &to.socket, flight));
                 if let Some(Attempt::Connected(upstream, written)) = attempt {
                     let rest = flight.get(written..).unwrap_or_default().to_vec();
                     let connected = Connected { stream: upstream, written, target: 0, failed: Vec::new() };
@@ -263,10 +269,10 @@ async fn read_some(client: &Stream, flight: &mut Vec<u8>, room: usize) -> io::Re
 async fn open_upstream(client: Stream, attempt: Option<Attempt>, flight: Vec<u8>, record: Record) -> Stage {
     static UNREACHABLE: Throttle = Throttle::new(Duration::from_secs(1));
     let plan = Rc::clone(&record.plan);
-    let Some(Action::Connect(targets)) = record.outcome().map(|outcome| action_of(&plan.config, outcome)) else {
+    let Some(Action::Connect(to)) = record.outcome().map(|outcome| action_of(&plan.config, outcome)) else {
         return Stage::Over;
     };
-    match connect::connect(targets, attempt, &flight, plan.config.connect_timeout).await {
+    match connect::connect(to, attempt, &flight, plan.config.connect_timeout).await {
         Err(failed) => {
             drop(client);
             let error = failed.join("; ");
@@ -292,7 +298,7 @@ fn relaying(client: Stream, connected: Connected, rest: Vec<u8>, mut record: Rec
     record.upstream = Some(Upstream::Target(target));
     record.note_failed(&failed);
     let relay = Relay::new(client, stream, FirstFlight { rest, written }, record.plan.config.splice, now);
-    Stage::Relaying(relay, record)
+    Stage::Relaying(Some(relay), record)
 }
 
 async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, mut record: Record) -> Stage {

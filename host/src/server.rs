@@ -17,11 +17,11 @@ use tokio::time::sleep;
 
 use self::pid_file::PidFile;
 use self::worker::{Command, Worker};
-use crate::config::{Address, Config, Identity, Problem};
+use crate::config::{Action, Address, Config, Identity, Listener, Problem};
 use crate::connection::Plan;
 use crate::limits::Counters;
 use crate::listener::{self, BindError, Bound, SocketFile};
-use crate::sys;
+use crate::{sockets, sys};
 
 /// Serves `config` until a signal ends it, and re-reads its file at SIGHUP.
 ///
@@ -46,6 +46,7 @@ pub fn run(config: Config) -> Result<()> {
         .map(|path| PidFile::create(path).with_context(|| format!("cannot write the pid file {}", path.display())))
         .transpose()?;
     give_up_privileges(&config.identity)?;
+    try_socket_options(&config)?;
 
     let counters = Arc::new(Counters::default());
     let workers = (0..config.workers)
@@ -143,6 +144,7 @@ impl Server {
         let (config, warnings) =
             Config::load_with_warnings(&self.config.path).map_err(|errors| anyhow::anyhow!(errors.summary()))?;
         log_warnings(&warnings);
+        try_socket_options(&config)?;
         let config = Arc::new(config);
         let is_open = |address: &Address| self.listeners.iter().any(|open| open.configured == *address);
         let mut bound = Vec::new();
@@ -187,6 +189,14 @@ impl Server {
                 tracing::warn!(key, "this key takes effect at the next start only");
             }
         }
+        for listener in &new.listeners {
+            let before = old.listeners.iter().find(|before| before.address == listener.address);
+            let set_up = |of: &Listener| (of.mode, of.backlog, of.socket.clone());
+            if before.is_some_and(|before| set_up(before) != set_up(listener)) {
+                let address = &listener.address;
+                tracing::warn!(%address, "`mode`, `backlog` and `socket` of a listener that stays take effect at the next start only");
+            }
+        }
     }
 
     /// Stops accepting and lets open connections end, until patience or a second signal ends them.
@@ -215,6 +225,18 @@ impl Server {
             worker.send(command());
         }
     }
+}
+
+/// Makes sure that connections can be opened as the configuration says, which depends on who we are by now.
+fn try_socket_options(config: &Config) -> Result<()> {
+    let services = config.services.iter().map(|service| (&*service.name, &service.action));
+    for (name, action) in services.chain([("fallback", &config.fallback), ("timeout", &config.timeout)]) {
+        if let Action::Connect(to) = action {
+            sockets::try_connecting(&to.socket)
+                .map_err(|error| anyhow::anyhow!("cannot connect for the service `{name}`: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Logs what is allowed in a configuration but hardly meant.

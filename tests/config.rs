@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portsplit::config::{Action, Address, Config, ConfigErrors, Problem, Splice, Target, render_all};
+use portsplit::config::{Action, Address, Config, ConfigErrors, Problem, SocketOptions, Splice, Target, render_all};
 use proptest::prelude::*;
 
 fn root() -> PathBuf {
@@ -139,8 +139,20 @@ fn the_full_configuration_means_what_it_says() {
     assert_eq!((unix.mode, unix.router.rules().len()), (0o660, 3));
     let names: Vec<&str> = config.services.iter().map(|service| &*service.name).collect();
     assert_eq!(names, ["ssh", "http", "web", "shell"]);
-    assert!(matches!(&config.services[1].action, Action::Connect(targets)
-        if **targets == [Target::Host("localhost".into(), 8080)]));
+    assert!(matches!(&config.services[1].action, Action::Connect(to)
+        if to.targets == [Target::Host("localhost".into(), 8080)] && to.socket == SocketOptions::default()));
+    let accepted = SocketOptions {
+        nodelay: false,
+        keepalive: Some(Duration::from_secs(120)),
+        congestion: Some("reno".into()),
+        user_timeout: Some(Duration::from_secs(30)),
+        fast_open: false,
+        mark: Some(7),
+        device: Some("lo".into()),
+    };
+    assert_eq!(tcp.socket, accepted);
+    let Action::Connect(ssh) = &config.services[0].action else { panic!("ssh connects") };
+    assert_eq!(ssh.socket, SocketOptions { fast_open: true, ..SocketOptions::default() });
     assert!(matches!(&config.services[3].action, Action::Exec(program)
         if program.argv == ["/bin/sh", "-i"] && program.pty.unwrap().echo));
     assert_eq!(config.fallback, Action::Close);
@@ -165,6 +177,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.workers, std::thread::available_parallelism().unwrap().get());
     assert_eq!((config.pid_file, config.identity.user, config.identity.group), (None, None, None));
     assert_eq!((config.listeners[0].mode, config.listeners[0].backlog), (0o600, 4096));
+    let keepalive = Some(Duration::from_secs(300));
+    assert_eq!(config.listeners[0].socket, SocketOptions { keepalive, ..SocketOptions::default() });
 }
 
 /// A key of a file: where it stands and what it is called.
@@ -179,19 +193,29 @@ fn keys_of(text: &str) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut start_of_line = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        let name = match line.trim_end() {
+        let mut found = |offset, name: &str| {
+            keys.push(Key { line: number + 1, start: start_of_line + offset, name: name.to_owned() });
+        };
+        match line.trim_end() {
             header if header.starts_with('[') => {
-                // Behind a dot comes a name that the user chooses.
-                let key = header.trim_matches(['[', ']']).split('.').next().unwrap();
-                Some((header.rfind('[').unwrap() + 1, key))
+                let mut offset = header.rfind('[').unwrap() + 1;
+                for key in header.trim_matches(['[', ']']).split('.') {
+                    found(offset, key);
+                    if key == "plugins" {
+                        // A name that the user chooses follows.
+                        break;
+                    }
+                    offset += key.len() + 1;
+                }
             }
             pair if pair.starts_with(|c: char| c.is_ascii_lowercase()) => {
-                pair.split_once(" = ").map(|(key, _)| (0, key))
+                let mut offset = 0;
+                for key in pair.split_once(" = ").into_iter().flat_map(|(key, _)| key.split('.')) {
+                    found(offset, key);
+                    offset += key.len() + 1;
+                }
             }
-            _ => None,
-        };
-        if let Some((offset, name)) = name {
-            keys.push(Key { line: number + 1, start: start_of_line + offset, name: name.to_owned() });
+            _ => {}
         }
         start_of_line += line.len();
     }
@@ -229,7 +253,7 @@ fn every_key_of_the_full_configuration_is_refused_on_its_line_when_mistyped() {
     let text = fs::read_to_string(root().join("config/full.toml")).unwrap();
     let keys = keys_of(&text);
     let names: std::collections::BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
-    assert_eq!(names.len(), 41, "{names:?}");
+    assert_eq!(names.len(), 49, "{names:?}");
     let (mut tried, mut failures) = (0, String::new());
     for key in &keys {
         for wrong in mistyped(&key.name) {
@@ -254,7 +278,8 @@ fn every_key_of_the_full_configuration_is_refused_on_its_line_when_mistyped() {
 #[test]
 fn every_key_that_exists_is_in_the_full_configuration() {
     let text = fs::read_to_string(root().join("config/full.toml")).unwrap();
-    for place in ["[zzz]", "[[listen]]\nzzz = 1", "[log]\nzzz = 1", "[plugins.a]\nzzz = 1", "[[service]]\nzzz = 1"] {
+    let places = ["[zzz]", "[[listen]]\nzzz = 1", "[log]\nzzz = 1", "[plugins.a]\nzzz = 1", "[[service]]\nzzz = 1"];
+    for place in places.into_iter().chain(["[[listen]]\n[listen.socket]\nzzz = 1"]) {
         let errors = Config::parse(Path::new("x.toml"), &format!("{place}\n")).unwrap_err();
         let help =
             errors.problems().iter().find_map(|problem| problem.help().filter(|help| help.contains("the keys of")));

@@ -25,4 +25,5 @@ mod reset;
 mod shipped;
 mod silent;
 mod soak;
+mod sockets;
 mod splice;

@@ -18,6 +18,7 @@ mod listeners;
 mod plugins;
 mod services;
 mod settings;
+mod socket;
 mod units;
 
 mod lint;
@@ -91,6 +92,8 @@ pub struct Listener {
     pub mode: u32,
     /// How many connections the kernel keeps until they are accepted; 1 to 65535.
     pub backlog: u32,
+    /// How its TCP sockets, and those accepted from them, are set up.
+    pub socket: SocketOptions,
     /// Decides among the services of this listener; service numbers index [`Config::services`].
     pub router: Arc<Router>,
 }
@@ -117,11 +120,54 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Connects to the first target that answers and relays.
-    Connect(Arc<[Target]>),
+    Connect(Arc<Connect>),
     /// Starts a program and relays to it.
     Exec(Arc<Program>),
     /// Closes the connection.
     Close,
+}
+
+/// Where connections are passed on to, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// Tried in this order; never empty.
+    pub targets: Vec<Target>,
+    /// How TCP sockets to them are set up.
+    pub socket: SocketOptions,
+}
+
+/// How TCP sockets are set up; what is `None` or `false`, but for `nodelay`, is left to the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Sends small writes at once instead of waiting for the acknowledgement of the one before.
+    pub nodelay: bool,
+    /// Silence after which the peer is asked whether it is still there, in whole seconds; a sixth of that later it is
+    /// asked again, and after six questions without answer it is gone.
+    pub keepalive: Option<Duration>,
+    /// Name of the congestion control.
+    pub congestion: Option<Arc<str>>,
+    /// How long sent data may stay unacknowledged.
+    pub user_timeout: Option<Duration>,
+    /// Takes or sends data in the first packet of a connection.
+    pub fast_open: bool,
+    /// Mark for routing and packet filters.
+    pub mark: Option<u32>,
+    /// Name of the only interface that is used.
+    pub device: Option<Arc<str>>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            keepalive: None,
+            congestion: None,
+            user_timeout: None,
+            fast_open: false,
+            mark: None,
+            device: None,
+        }
+    }
 }
 
 /// A server that a connection can be passed on to.

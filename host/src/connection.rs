@@ -52,6 +52,10 @@ pub(crate) struct Connection {
 }
 
 /// Where a connection stands.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "relaying is what most of its life consists of, so a box would only add to it"
+)]
 enum Stage {
     /// Accepted, and nothing read yet.
     Arrived(Arrival),
@@ -63,21 +67,15 @@ enum Stage {
 
 /// A relay and what is known about its connection; when it is cut off, the log still says how many bytes went by.
 struct Relayed {
-    relay: Relay,
-    record: Option<Record>,
-}
-
-impl Relayed {
-    /// Closes both sides and gives back the record.
-    fn close(mut self) -> Option<Record> {
-        self.record.take()
-    }
+    /// Gone once it has ended, and the end is logged after that.
+    relay: Option<Relay>,
+    record: Record,
 }
 
 impl Drop for Relayed {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
-            record.end(Ended { moved: Some(self.relay.moved()), ..Ended::because(CUT_OFF) });
+        if let Some(relay) = self.relay.take() {
+            self.record.log_end(&Ended { moved: Some(relay.moved()), ..Ended::because(CUT_OFF) });
         }
     }
 }
@@ -106,17 +104,17 @@ impl Future for Connection {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut self.stage {
-                Stage::Relaying(Relayed { relay, record: Some(record) }) => {
-                    let report = ready!(relay.poll(cx, patience(&record.plan.config)));
-                    if let Stage::Relaying(relayed) = std::mem::replace(&mut self.stage, Stage::Over)
-                        && let Some(record) = relayed.close()
-                    {
+                Stage::Relaying(Relayed { relay, record }) => {
+                    if let Some(relaying) = relay {
+                        let report = ready!(relaying.poll(cx, patience(&record.plan.config)));
                         // Both ends are closed when the log says so.
-                        record.end(Ended::relayed(report));
+                        *relay = None;
+                        record.log_end(&Ended::relayed(report));
                     }
+                    self.stage = Stage::Over;
                 }
                 Stage::Waiting(future) => self.stage = ready!(future.as_mut().poll(cx)),
-                Stage::Relaying(_) | Stage::Over => return Poll::Ready(()),
+                Stage::Over => return Poll::Ready(()),
                 Stage::Arrived(_) => {
                     if let Stage::Arrived(arrival) = std::mem::replace(&mut self.stage, Stage::Over) {
                         self.stage = arrival.proceed(cx);
@@ -207,8 +205,8 @@ impl Arrival {
                 record.end(Ended::because("closed"));
                 Stage::Over
             }
-            Action::Connect(targets) => {
-                let attempt = targets.first().map(|target| connect::attempt(target, flight));
+            Action::Connect(to) => {
+                let attempt = to.targets.first().map(|target| connect::attempt(target, &to.socket, flight));
                 if let Some(Attempt::Connected(upstream, written)) = attempt {
                     let rest = flight.get(written..).unwrap_or_default().to_vec();
                     let connected = Connected { stream: upstream, written, target: 0, failed: Vec::new() };
@@ -285,10 +283,10 @@ async fn read_some(client: &Stream, flight: &mut Vec<u8>, room: usize) -> io::Re
 async fn open_upstream(client: Stream, attempt: Option<Attempt>, flight: Vec<u8>, record: Record) -> Stage {
     static UNREACHABLE: Throttle = Throttle::new(Duration::from_secs(1));
     let plan = Rc::clone(&record.plan);
-    let Some(Action::Connect(targets)) = record.outcome().map(|outcome| action_of(&plan.config, outcome)) else {
+    let Some(Action::Connect(to)) = record.outcome().map(|outcome| action_of(&plan.config, outcome)) else {
         return Stage::Over;
     };
-    match connect::connect(targets, attempt, &flight, plan.config.connect_timeout).await {
+    match connect::connect(to, attempt, &flight, plan.config.connect_timeout).await {
         Err(failed) => {
             drop(client);
             let error = failed.join("; ");
@@ -314,7 +312,7 @@ fn relaying(client: Stream, connected: Connected, rest: Vec<u8>, mut record: Rec
     record.upstream = Some(Upstream::Target(target));
     record.note_failed(&failed);
     let relay = Relay::new(client, stream, FirstFlight { rest, written }, record.plan.config.splice, now);
-    Stage::Relaying(Relayed { relay, record: Some(record) })
+    Stage::Relaying(Relayed { relay: Some(relay), record })
 }
 
 async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, mut record: Record) -> Stage {
@@ -347,15 +345,16 @@ async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, m
     };
     let first_flight = FirstFlight { rest: flight, written: 0 };
     let relay = Relay::new(client, stream, first_flight, plan.config.splice, Instant::now());
-    let mut relayed = Relayed { relay, record: Some(record) };
-    let report = relayed.relay.run(patience(&plan.config), pin!(ended)).await;
-    let Some(record) = relayed.close() else { return Stage::Over };
+    let mut relayed = Relayed { relay: Some(relay), record };
+    let Some(relay) = &mut relayed.relay else { return Stage::Over };
+    let report = relay.run(patience(&plan.config), pin!(ended)).await;
+    relayed.relay = None;
     let mut end = Ended::relayed(report);
     match child.end().await {
         Ok(status) => end.exit = Some(status).filter(|status| !status.success()),
         Err(error) => end.error = Some(error.to_string()),
     }
-    record.end(end);
+    relayed.record.log_end(&end);
     Stage::Over
 }
 

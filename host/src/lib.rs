@@ -10,6 +10,7 @@ pub mod server;
 
 pub mod limits;
 pub mod listener;
+pub mod sockets;
 
 pub mod connection;
 

@@ -17,7 +17,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use thiserror::Error;
 
 use crate::action::connect::internet_address;
-use crate::config::{Address, Listener};
+use crate::config::{Address, Listener, SocketOptions};
+use crate::sockets::{self, OptionError, Role};
 use crate::watched::Watched;
 
 /// How long accepting pauses when the process has run out of something: short enough to recover unnoticed, long enough
@@ -55,7 +56,10 @@ pub struct BindError {
 pub fn bind(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
     let backlog = i32::try_from(listener.backlog).unwrap_or(i32::MAX);
     let result = match &listener.address {
-        Address::Tcp(address) => bind_tcp(*address, backlog, workers).map_err(|error| explain(&error.into(), *address)),
+        Address::Tcp(address) => bind_tcp(*address, &listener.socket, backlog, workers).map_err(|error| match error {
+            Unbound::System(error) => explain(&error.into(), *address),
+            Unbound::Option(error) => error.to_string(),
+        }),
         Address::Unix(path) => bind_unix(path, listener.mode, backlog, workers),
     };
     result.map_err(|reason| BindError { address: listener.address.clone(), reason })
@@ -73,17 +77,36 @@ fn explain(error: &io::Error, address: SocketAddr) -> String {
     format!("{error}{hint}")
 }
 
-fn bind_tcp(address: SocketAddr, backlog: i32, workers: usize) -> Result<Bound, Errno> {
+/// Why a TCP address could not be bound.
+#[derive(Debug)]
+enum Unbound {
+    System(Errno),
+    Option(OptionError),
+}
+
+impl From<Errno> for Unbound {
+    fn from(error: Errno) -> Unbound {
+        Unbound::System(error)
+    }
+}
+
+impl From<OptionError> for Unbound {
+    fn from(error: OptionError) -> Unbound {
+        Unbound::Option(error)
+    }
+}
+
+fn bind_tcp(address: SocketAddr, options: &SocketOptions, backlog: i32, workers: usize) -> Result<Bound, Unbound> {
     // The first socket binds without SO_REUSEPORT, so that an address that any other process listens on is an error
     // even if that process would share it. Sharing starts afterwards, among our own.
-    let first = new_tcp_socket(address)?;
+    let first = new_tcp_socket(address, options)?;
     rustix::net::bind(&first, &address)?;
     sockopt::set_socket_reuseport(&first, true)?;
     let name = rustix::net::getsockname(&first)?;
     let actual = SocketAddr::try_from(name).unwrap_or(address);
     let mut sockets = vec![first];
     for _ in 1..workers {
-        let socket = new_tcp_socket(actual)?;
+        let socket = new_tcp_socket(actual, options)?;
         sockopt::set_socket_reuseport(&socket, true)?;
         rustix::net::bind(&socket, &actual)?;
         sockets.push(socket);
@@ -94,28 +117,26 @@ fn bind_tcp(address: SocketAddr, backlog: i32, workers: usize) -> Result<Bound, 
     Ok(Bound { address: Address::Tcp(actual), sockets, file: None })
 }
 
-fn new_tcp_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = new_socket(family)?;
+fn new_tcp_socket(address: SocketAddr, options: &SocketOptions) -> Result<OwnedFd, Unbound> {
+    let socket = sockets::new(address)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    // Accepted sockets inherit these.
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
+    sockets::set_up(&socket, Role::Listening, options)?;
     Ok(socket)
 }
 
-fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
-    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
+fn new_unix_socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
 fn bind_unix(path: &Path, mode: u32, backlog: i32, workers: usize) -> Result<Bound, String> {
     let address =
         SocketAddrUnix::new(path).map_err(|_| "the path is longer than a socket address can be".to_owned())?;
     let failed = |error: Errno| io::Error::from(error).to_string();
-    let socket = new_socket(AddressFamily::UNIX).map_err(failed)?;
+    let socket = new_unix_socket().map_err(failed)?;
     match rustix::net::bind(&socket, &address) {
         Err(Errno::ADDRINUSE) => {
             remove_stale(path, &address)?;
@@ -141,7 +162,7 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), String> {
     if !metadata.file_type().is_socket() {
         return Err("there is a file with this name that is not a socket; remove it or choose another path".to_owned());
     }
-    let probe = new_socket(AddressFamily::UNIX).map_err(|error| io::Error::from(error).to_string())?;
+    let probe = new_unix_socket().map_err(|error| io::Error::from(error).to_string())?;
     match rustix::net::connect(&probe, address) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(|error| error.to_string()),
         Ok(()) | Err(Errno::AGAIN) => Err("another process listens on this socket".to_owned()),

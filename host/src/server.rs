@@ -20,11 +20,11 @@ use tokio::time::sleep;
 
 use self::pid_file::PidFile;
 use self::worker::{Command, Worker};
-use crate::config::{Address, Config, Identity, Listener, Problem};
+use crate::config::{Action, Address, Config, Identity, Listener, Problem};
 use crate::connection::Plan;
 use crate::limits::Counters;
 use crate::listener::{self, BindError, Bound, SocketFile};
-use crate::sys;
+use crate::{sockets, sys};
 
 /// The control thread's reactor, which catches SIGHUP.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ pub fn run(config: Config, control: Control) -> Result<()> {
         })
         .transpose()?;
     give_up_privileges(&config.identity)?;
+    try_socket_options(&config)?;
     warn_of_unreadable(&config);
 
     let counters = Arc::new(Counters::default());
@@ -188,6 +189,7 @@ impl Server {
     fn try_reload(&mut self) -> Result<()> {
         let (config, warnings) = read_again(&self.config.path)?;
         log_warnings(&warnings);
+        try_socket_options(&config)?;
         let config = Arc::new(config);
         let kept = self.kept(&config.listeners);
         let mut bound = Vec::new();
@@ -264,6 +266,14 @@ impl Server {
                 tracing::warn!(key, "this key takes effect at the next start only");
             }
         }
+        for listener in &new.listeners {
+            let before = old.listeners.iter().find(|before| before.address == listener.address);
+            let set_up = |of: &Listener| (of.mode, of.backlog, of.socket.clone());
+            if before.is_some_and(|before| set_up(before) != set_up(listener)) {
+                let address = &listener.address;
+                tracing::warn!(%address, "`mode`, `backlog` and `socket` of a listener that stays take effect at the next start only");
+            }
+        }
     }
 
     /// Stops accepting and lets open connections end, until patience or a second signal ends them.
@@ -301,6 +311,18 @@ fn read_again(path: &Path) -> Result<(Config, Vec<Problem>)> {
         anyhow::bail!("{} is a pipe, which cannot be read again", path.to_string_lossy().escape_debug());
     }
     Config::load_with_warnings(path).map_err(|errors| anyhow::anyhow!(errors.summary()))
+}
+
+/// Makes sure that connections can be opened as the configuration says, which depends on who we are by now.
+fn try_socket_options(config: &Config) -> Result<()> {
+    let services = config.services.iter().map(|service| (&*service.name, &service.action));
+    for (name, action) in services.chain([("fallback", &config.fallback), ("timeout", &config.timeout)]) {
+        if let Action::Connect(to) = action {
+            sockets::try_connecting(&to.socket)
+                .map_err(|error| anyhow::anyhow!("cannot connect for the service `{name}`: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Logs what is allowed in a configuration but hardly meant.

@@ -23,6 +23,8 @@ pub struct Stream {
     kind: Kind,
     /// Makes dropping the stream visible to the peer as an abort, so that cut-off data never looks complete.
     reset_on_drop: bool,
+    /// Whether the next write is to be preceded by the option that sends small writes at once.
+    nodelay_due: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,15 @@ impl Stream {
         Stream::new(Kind::Tcp(socket))
     }
 
+    /// Takes a connected, non-blocking TCP socket to which at most one write was made. With `nodelay` no write will wait
+    /// for an acknowledgement of the one before; until there is a second one none does, so connections of one write are
+    /// spared the call.
+    pub(crate) fn tcp_once_written(socket: Watched, nodelay: bool) -> Stream {
+        let stream = Stream::tcp(socket);
+        stream.nodelay_due.set(nodelay);
+        stream
+    }
+
     /// Takes a connected, non-blocking unix stream socket.
     pub(crate) fn unix(socket: Watched) -> Stream {
         Stream::new(Kind::Unix(socket))
@@ -75,7 +86,7 @@ impl Stream {
     }
 
     fn new(kind: Kind) -> Stream {
-        Stream { kind, reset_on_drop: false }
+        Stream { kind, reset_on_drop: false, nodelay_due: Cell::new(false) }
     }
 
     /// Reads what is there, at most `buf.len()` bytes; 0 is the end.
@@ -115,6 +126,7 @@ impl Stream {
     /// # Errors
     /// As [`Pipe::drain`].
     pub(crate) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize, Errno>> {
+        self.send_small_writes_at_once();
         match &self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_drain(cx, pipe),
             Kind::Pipes(_) | Kind::Terminal(_) => Poll::Ready(Err(Errno::INVAL)),
@@ -134,6 +146,7 @@ impl Stream {
     /// # Errors
     /// Whatever the kernel reports, such as `BrokenPipe`.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.send_small_writes_at_once();
         match &self.kind {
             Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_write(cx, buf),
             Kind::Pipes(pipes) => match &pipes.input {
@@ -147,6 +160,13 @@ impl Stream {
                 }
                 written
             }
+        }
+    }
+
+    fn send_small_writes_at_once(&self) {
+        if let (true, Kind::Tcp(fd)) = (self.nodelay_due.replace(false), &self.kind) {
+            // A socket that refuses this is slower, no less right.
+            let _ = sockopt::set_tcp_nodelay(fd.as_fd(), true);
         }
     }
 

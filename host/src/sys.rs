@@ -59,3 +59,28 @@ pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Ow
     let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
     Ok(registered?)
 }
+
+/// Lets a listening socket take data with the first packet of a connection; `queue` connections of this kind may be
+/// incomplete.
+///
+/// # Errors
+/// Whatever the kernel reports.
+pub(crate) fn accept_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_FASTOPEN, queue)
+}
+
+/// Lets a socket that is not connected yet send its first bytes with the first packet: `connect` waits for them.
+///
+/// # Errors
+/// Whatever the kernel reports, such as `Unsupported` where the system does not allow it.
+pub(crate) fn connect_fast_open(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_FASTOPEN_CONNECT, 1)
+}
+
+fn set_tcp_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the length of the borrow, and the call reads one int of the given length.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

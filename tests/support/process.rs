@@ -1,8 +1,11 @@
 //! Processes: running one to its end with a deadline, and reading a running one's state from `/proc`.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use super::tools::Output;
 
@@ -91,6 +94,21 @@ impl Proc {
         pipes.retain(|target| target.starts_with("pipe:"));
         pipes.sort();
         pipes.windows(2).filter(|pair| pair[0] == pair[1]).count()
+    }
+
+    /// Another descriptor for that one of its sockets of which `wanted` holds.
+    pub fn socket(self, wanted: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
+        let raw = i32::try_from(self.0).expect("a process id fits in an i32");
+        let pid = rustix::process::Pid::from_raw(raw).expect("a process id is not zero");
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("the process can be watched");
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the process has descriptors");
+        entries.flatten().find_map(|entry| {
+            let link = std::fs::read_link(entry.path()).ok()?;
+            let number = entry.file_name().to_string_lossy().parse().ok()?;
+            let is_socket = link.to_string_lossy().starts_with("socket:");
+            let copy = is_socket.then(|| rustix::process::pidfd_getfd(&process, number, PidfdGetfdFlags::empty()));
+            copy?.ok().filter(&wanted)
+        })
     }
 
     /// What its file descriptors refer to.

@@ -3,15 +3,15 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::config::Target;
+use crate::config::{Connect, SocketOptions, Target};
+use crate::sockets::{self, Role};
 use crate::stream::Stream;
 use crate::watched::Watched;
 
@@ -44,42 +44,46 @@ pub enum Attempt {
     Failed(io::Error),
 }
 
-/// A TCP socket that is being connected.
+/// A TCP socket that is being connected, and how many bytes of the first flight have gone along.
 #[derive(Debug)]
-pub struct Asked(Watched);
+pub struct Asked {
+    socket: Watched,
+    written: usize,
+    nodelay: bool,
+}
 
 /// Begins to connect to `target` and, if that is done at once, to write `first_flight`.
 ///
 /// Most connections are established by the time the first flight is written, and the write then says so: only a slow or
 /// refused one has to be waited for.
-pub fn attempt(target: &Target, first_flight: &[u8]) -> Attempt {
+pub fn attempt(target: &Target, options: &SocketOptions, first_flight: &[u8]) -> Attempt {
     let attempted = match target {
-        Target::Tcp(address) => attempt_tcp(*address, first_flight),
+        Target::Tcp(address) => attempt_tcp(*address, options, first_flight),
         Target::Unix(path) => attempt_unix(path),
         Target::Host(..) => Ok(Attempt::Waits),
     };
     attempted.unwrap_or_else(Attempt::Failed)
 }
 
-/// Tries `targets` in order, each for `patience` at most, and begins to write `first_flight` to the one that answers.
+/// Tries targets in order, each for `patience` at most, and begins to write `first_flight` to the one that answers.
 /// `first` is what has come of the first target already.
 ///
 /// # Errors
 /// Returns what every target failed with, if none answered.
 pub async fn connect(
-    targets: &[Target],
+    to: &Connect,
     mut first: Option<Attempt>,
     first_flight: &[u8],
     patience: Duration,
 ) -> Result<Connected, Vec<String>> {
     let mut failed = Vec::new();
-    for (number, target) in targets.iter().enumerate() {
+    for (number, target) in to.targets.iter().enumerate() {
         let deadline = Instant::now() + patience;
-        let connected = match first.take().unwrap_or_else(|| attempt(target, first_flight)) {
+        let connected = match first.take().unwrap_or_else(|| attempt(target, &to.socket, first_flight)) {
             Attempt::Connected(stream, written) => Ok((stream, written)),
-            Attempt::Asked(asked) => asked.answered(deadline).await.map(|stream| (stream, 0)),
+            Attempt::Asked(asked) => asked.answered(deadline).await,
             Attempt::Waits => match target {
-                Target::Host(name, port) => connect_host(name, *port, first_flight, deadline).await,
+                Target::Host(name, port) => connect_host(name, *port, &to.socket, first_flight, deadline).await,
                 Target::Unix(path) => connect_unix(path, deadline).await.map(|stream| (stream, 0)),
                 Target::Tcp(_) => Err(io::ErrorKind::NotConnected.into()),
             },
@@ -94,16 +98,22 @@ pub async fn connect(
 }
 
 impl Asked {
-    async fn answered(self, deadline: Instant) -> io::Result<Stream> {
-        let Asked(socket) = self;
+    async fn answered(self, deadline: Instant) -> io::Result<(Stream, usize)> {
+        let Asked { socket, written, nodelay } = self;
         timeout_at(deadline, poll_fn(|cx| socket.poll_connected(cx)))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))??;
-        Ok(Stream::tcp(socket))
+        Ok((Stream::tcp_once_written(socket, nodelay), written))
     }
 }
 
-async fn connect_host(name: &str, port: u16, first_flight: &[u8], deadline: Instant) -> io::Result<(Stream, usize)> {
+async fn connect_host(
+    name: &str,
+    port: u16,
+    options: &SocketOptions,
+    first_flight: &[u8],
+    deadline: Instant,
+) -> io::Result<(Stream, usize)> {
     let addresses = timeout_at(deadline, tokio::net::lookup_host((name, port)))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "name lookup took too long"))??;
@@ -113,9 +123,9 @@ async fn connect_host(name: &str, port: u16, first_flight: &[u8], deadline: Inst
         // Leave time for the addresses that are still to come.
         let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
-        let connected = match attempt_tcp(*address, first_flight) {
+        let connected = match attempt_tcp(*address, options, first_flight) {
             Ok(Attempt::Connected(stream, written)) => Ok((stream, written)),
-            Ok(Attempt::Asked(asked)) => asked.answered(share).await.map(|stream| (stream, 0)),
+            Ok(Attempt::Asked(asked)) => asked.answered(share).await,
             Ok(Attempt::Failed(error)) | Err(error) => Err(error),
             Ok(Attempt::Waits) => Err(io::ErrorKind::NotConnected.into()),
         };
@@ -127,25 +137,35 @@ async fn connect_host(name: &str, port: u16, first_flight: &[u8], deadline: Inst
     Err(last)
 }
 
-fn attempt_tcp(address: SocketAddr, first_flight: &[u8]) -> io::Result<Attempt> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = new_socket(family)?;
-    // Interactive protocols must not wait for an acknowledgement of their last small write.
-    sockopt::set_tcp_nodelay(&socket, true)?;
+fn attempt_tcp(address: SocketAddr, options: &SocketOptions, first_flight: &[u8]) -> io::Result<Attempt> {
+    let socket = sockets::new(address)?;
+    sockets::set_up(&socket, Role::Connecting, options).map_err(io::Error::other)?;
+    // Without a byte to go along there would be no first packet.
+    let fast = options.fast_open && !first_flight.is_empty();
+    if fast {
+        sockets::open_fast(&socket).map_err(io::Error::other)?;
+    }
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),
     }
-    match rustix::io::write(&socket, first_flight) {
-        Ok(written) if written > 0 => Ok(Attempt::Connected(Stream::tcp(Watched::new_empty(socket)), written)),
-        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(Attempt::Asked(Asked(Watched::new(socket)))),
-        Err(error) => Err(error.into()),
+    let written = match rustix::io::write(&socket, first_flight) {
+        Ok(written) => written,
+        Err(Errno::AGAIN | Errno::INTR | Errno::INPROGRESS) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    if written == 0 || fast {
+        let asked = Asked { socket: Watched::new(socket), written, nodelay: options.nodelay };
+        return Ok(Attempt::Asked(asked));
     }
+    let stream = Stream::tcp_once_written(Watched::new_empty(socket), options.nodelay);
+    Ok(Attempt::Connected(stream, written))
 }
 
 fn attempt_unix(path: &Path) -> io::Result<Attempt> {
     let address = SocketAddrUnix::new(path)?;
-    let socket = new_socket(AddressFamily::UNIX)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => Ok(Attempt::Connected(Stream::unix(Watched::new(socket)), 0)),
         // The accept queue is full, which only a new attempt can find changed.
@@ -162,11 +182,6 @@ async fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
             _ => return Err(io::Error::new(io::ErrorKind::TimedOut, "its accept queue stayed full")),
         }
     }
-}
-
-fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
 }
 
 /// Turns an address of the kernel into one of the standard library, if it is an internet address.

@@ -77,8 +77,8 @@ pub(super) fn action_of(config: &Config, outcome: Outcome) -> &Action {
 /// Describes an action in words.
 pub(super) fn action(action: &Action) -> String {
     match action {
-        Action::Connect(targets) => {
-            let targets: Vec<String> = targets.iter().map(|target| printable(&target.to_string())).collect();
+        Action::Connect(connect) => {
+            let targets: Vec<String> = connect.targets.iter().map(|target| printable(&target.to_string())).collect();
             format!("connect to {}", targets.join(", else "))
         }
         Action::Exec(program) => {
@@ -93,8 +93,8 @@ pub(super) fn action(action: &Action) -> String {
 /// Describes an action with the keys of the configuration.
 pub(super) fn action_json(action: &Action) -> Value {
     match action {
-        Action::Connect(targets) => {
-            json!({ "connect": targets.iter().map(Target::to_string).collect::<Vec<String>>() })
+        Action::Connect(connect) => {
+            json!({ "connect": connect.targets.iter().map(Target::to_string).collect::<Vec<String>>() })
         }
         Action::Exec(program) => json!({ "exec": program.argv, "pty": program.pty.is_some() }),
         Action::Close => json!({ "close": true }),
@@ -124,12 +124,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Program, Pty};
+    use crate::config::{Connect, Program, Pty, SocketOptions};
 
     #[test]
     fn actions_are_told_in_one_line_that_a_terminal_survives() {
-        let targets = [Target::Host("db.example".to_owned(), 5432), Target::Unix("/run/\x1b[2J".into())];
-        assert_eq!(action(&Action::Connect(targets.into())), r"connect to db.example:5432, else unix:/run/\u{1b}[2J");
+        let targets = vec![Target::Host("db.example".to_owned(), 5432), Target::Unix("/run/\x1b[2J".into())];
+        let connect = Connect { targets, socket: SocketOptions::default() };
+        assert_eq!(action(&Action::Connect(connect.into())), r"connect to db.example:5432, else unix:/run/\u{1b}[2J");
         let argv = ["sh", "-c", "echo 'a'\n", ""].map(str::to_owned).to_vec();
         let program = Program { argv, pty: Some(Pty::default()) };
         assert_eq!(action(&Action::Exec(Arc::new(program))), r"exec sh -c 'echo '\''a'\''\n' '' on a terminal");

@@ -38,7 +38,7 @@ pub(super) fn lint(
     let ordinary = services.ordinary.iter().map(|service| &service.action);
     for placed in ordinary.chain(&services.fallback).chain(&services.timeout) {
         match &placed.action {
-            Action::Connect(targets) => lint_targets(placed, targets, listeners, reporter),
+            Action::Connect(connect) => lint_targets(placed, &connect.targets, listeners, reporter),
             Action::Exec(program) => lint_program(placed, program.argv.first(), reporter),
             Action::Close => {}
         }

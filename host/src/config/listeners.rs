@@ -10,7 +10,7 @@ use super::raw::{RawConfig, RawListener};
 use super::schema::closest;
 use super::services::{SPECIAL, Services};
 use super::settings::within;
-use super::{Address, Listener, address};
+use super::{Address, Listener, SocketOptions, address, socket};
 use crate::router::{Router, Rule};
 
 /// Access to a unix socket's file: its owner only, because whoever may connect is past every packet filter.
@@ -28,6 +28,7 @@ pub(super) struct PlacedListener {
     pub(super) services: Vec<usize>,
     mode: u32,
     backlog: u32,
+    socket: SocketOptions,
 }
 
 /// Checks all listeners of a file; relative paths start in `folder`.
@@ -67,7 +68,8 @@ impl PlacedListener {
             Some(Rule { service: number, matchers })
         });
         let router = Arc::new(Router::new(rules.collect(), services.classifiers.clone()));
-        Listener { address: self.address, mode: self.mode, backlog: self.backlog, router }
+        let PlacedListener { address, mode, backlog, socket, .. } = self;
+        Listener { address, mode, backlog, socket, router }
     }
 }
 
@@ -84,6 +86,8 @@ fn resolve_one(
     };
     let backlog = within("backlog", raw.backlog.as_ref(), 1, BACKLOG_MAX, reporter);
     let mode = raw.mode.as_ref().and_then(|mode| socket_mode(mode, reporter));
+    let raw_socket = raw.socket.as_ref().map(Spanned::get_ref);
+    let socket = socket::resolve(raw_socket, socket::ACCEPTED_KEEPALIVE, reporter);
     let written = raw.address.as_ref()?;
     let address = match address::listening(written.get_ref(), folder) {
         Ok(address) => address,
@@ -95,12 +99,18 @@ fn resolve_one(
     if let (Address::Tcp(_), Some(mode)) = (&address, &raw.mode) {
         reporter.error(mode.span(), "`mode` is only for unix sockets").help_with("remove it");
     }
+    if let (Address::Unix(_), Some(raw)) = (&address, &raw.socket) {
+        socket::refuse(raw.span(), "is only for TCP addresses", reporter);
+    } else if let Some(raw) = raw_socket {
+        socket::lint(raw, true, reporter);
+    }
     Some(PlacedListener {
         address,
         span: written.span(),
         services: numbers,
         mode: mode.unwrap_or(MODE_DEFAULT),
         backlog: backlog.and_then(|backlog| u32::try_from(backlog).ok()).unwrap_or(BACKLOG_DEFAULT),
+        socket,
     })
 }
 

@@ -50,6 +50,19 @@ pub(super) struct RawListener {
     pub(super) services: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) mode: Option<Spanned<String>>,
     pub(super) backlog: Option<Spanned<i64>>,
+    pub(super) socket: Option<Spanned<RawSocket>>,
+}
+
+/// A table `socket` of a listener or a service.
+#[derive(Debug, Default)]
+pub(super) struct RawSocket {
+    pub(super) nodelay: Option<Spanned<bool>>,
+    pub(super) keepalive: Option<Spanned<String>>,
+    pub(super) congestion: Option<Spanned<String>>,
+    pub(super) user_timeout: Option<Spanned<String>>,
+    pub(super) fast_open: Option<Spanned<bool>>,
+    pub(super) mark: Option<Spanned<i64>>,
+    pub(super) device: Option<Spanned<String>>,
 }
 
 /// The table `[log]`.
@@ -85,6 +98,7 @@ pub(super) struct RawService {
     pub(super) plugin: Option<Spanned<String>>,
     pub(super) conditions: Option<Spanned<RawConditions>>,
     pub(super) connect: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) socket: Option<Spanned<RawSocket>>,
     pub(super) exec: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) pty: Option<Spanned<bool>>,
     pub(super) echo: Option<Spanned<bool>>,
@@ -147,7 +161,7 @@ impl RawConfig {
 
 impl RawListener {
     fn from_address(address: Spanned<String>) -> Self {
-        Self { address: Some(address), services: None, mode: None, backlog: None }
+        Self { address: Some(address), services: None, mode: None, backlog: None, socket: None }
     }
 
     fn from_table(table: &DeTable<'_>, span: Span, reporter: &mut Reporter) -> Self {
@@ -163,7 +177,32 @@ impl RawListener {
             services: fields.texts("services", "[\"web\", \"ssh\"]", reporter),
             mode: fields.text("mode", "\"0600\"", reporter),
             backlog: fields.number("backlog", reporter),
+            socket: RawSocket::read(&fields, reporter),
         }
+    }
+}
+
+impl RawSocket {
+    /// Reads the `socket` of a table, if it has one; its place is that of the key.
+    fn read(parent: &Fields<'_>, reporter: &mut Reporter) -> Option<Spanned<Self>> {
+        let (value, span) = (parent.value("socket")?, parent.key_span("socket")?);
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = type_name(value.get_ref());
+            let error = reporter.error(value.span(), format!("`socket` needs a table, not {found}"));
+            error.help_with("write it like { keepalive = \"60s\", congestion = \"cubic\" }");
+            return None;
+        };
+        let fields = Fields::open(&schema::SOCKET, table, reporter);
+        let socket = Self {
+            nodelay: fields.boolean("nodelay", reporter),
+            keepalive: fields.duration("keepalive", reporter),
+            congestion: fields.text("congestion", "\"cubic\"", reporter),
+            user_timeout: fields.duration("user_timeout", reporter),
+            fast_open: fields.boolean("fast_open", reporter),
+            mark: fields.number("mark", reporter),
+            device: fields.text("device", "\"eth0\"", reporter),
+        };
+        Some(Spanned::new(span, socket))
     }
 }
 
@@ -200,6 +239,7 @@ impl RawService {
             plugin: fields.text("plugin", "\"tls\"", reporter),
             conditions: fields.value("where").and_then(|value| read_conditions(value, reporter)),
             connect: fields.texts("connect", "\"127.0.0.1:22\"", reporter),
+            socket: RawSocket::read(&fields, reporter),
             exec: read_exec(&fields, reporter),
             pty: fields.boolean("pty", reporter),
             echo: fields.boolean("echo", reporter),

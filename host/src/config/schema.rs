@@ -40,14 +40,17 @@ pub(super) static ROOT: Schema = Schema {
     unavailable: &["admin", "proxy_protocol"],
 };
 
-pub(super) static LISTEN: Schema =
-    Schema { place: "[[listen]]", keys: &["address", "services", "mode", "backlog"], unavailable: &["proxy_protocol"] };
+pub(super) static LISTEN: Schema = Schema {
+    place: "[[listen]]",
+    keys: &["address", "services", "mode", "backlog", "socket"],
+    unavailable: &["proxy_protocol"],
+};
 
 pub(super) static LOG: Schema = Schema { place: "[log]", keys: &["level", "format"], unavailable: &[] };
 
 pub(super) static SERVICE: Schema = Schema {
     place: "[[service]]",
-    keys: &["name", "prefix", "regex", "plugin", "where", "connect", "exec", "pty", "echo", "close"],
+    keys: &["name", "prefix", "regex", "plugin", "where", "connect", "socket", "exec", "pty", "echo", "close"],
     unavailable: &["proxy_protocol"],
 };
 
@@ -57,18 +60,28 @@ pub(super) static PLUGIN: Schema = Schema {
     unavailable: &[],
 };
 
+pub(super) static SOCKET: Schema = Schema {
+    place: "socket",
+    keys: &["nodelay", "keepalive", "congestion", "user_timeout", "fast_open", "mark", "device"],
+    unavailable: &[],
+};
+
 /// Every kind of table, to find where a misplaced key belongs.
-static ALL: [&Schema; 5] = [&ROOT, &LISTEN, &LOG, &SERVICE, &PLUGIN];
+static ALL: [&Schema; 6] = [&ROOT, &LISTEN, &LOG, &SERVICE, &PLUGIN, &SOCKET];
 
 /// Words that other programs use for our keys.
-const SYNONYMS: [(&str, &str); 17] = [
+const SYNONYMS: [(&str, &str); 22] = [
     ("addr", "address"),
     ("args", "exec"),
+    ("bind_device", "device"),
     ("backend", "connect"),
     ("bind", "listen"),
+    ("cc", "congestion"),
     ("command", "exec"),
     ("execarg", "exec"),
+    ("fwmark", "mark"),
     ("host", "address"),
+    ("interface", "device"),
     ("maxconn", "max_connections"),
     ("pattern", "regex"),
     ("pid", "pid_file"),
@@ -76,6 +89,7 @@ const SYNONYMS: [(&str, &str); 17] = [
     ("run", "exec"),
     ("string", "prefix"),
     ("target", "connect"),
+    ("tfo", "fast_open"),
     ("threads", "workers"),
     ("tty", "pty"),
     ("upstream", "connect"),

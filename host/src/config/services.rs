@@ -11,7 +11,7 @@ use super::error::{Reporter, Span, harmless, printable};
 use super::plugins::Plugins;
 use super::raw::{RawConfig, RawService};
 use super::schema::closest;
-use super::{Action, Program, Pty, address, escape};
+use super::{Action, Connect, Program, Pty, Target, address, escape, socket};
 use crate::matcher::{Classifier, Matcher, Prefix, Regex, RegexError};
 
 /// The longest name of a service in characters: it stands in log lines and metric labels.
@@ -279,7 +279,10 @@ fn action(service: &RawService, folder: &Path, reporter: &mut Reporter) -> Place
         [] => {}
     }
     check_terminal(service, reporter);
-    let connect = service.connect.as_ref().map(|targets| connect(targets, folder, reporter));
+    if service.connect.is_none() {
+        check_socket(service, &[], reporter);
+    }
+    let connect = service.connect.as_ref().map(|targets| connect(service, targets, folder, reporter));
     let exec = service.exec.as_ref().map(|argv| exec(service, argv, folder, reporter));
     if let Some(close) = service.close.as_ref().filter(|close| !close.get_ref()) {
         reporter
@@ -307,7 +310,25 @@ fn check_terminal(service: &RawService, reporter: &mut Reporter) {
     }
 }
 
-fn connect(targets: &Spanned<Vec<Spanned<String>>>, folder: &Path, reporter: &mut Reporter) -> Option<PlacedAction> {
+/// Checks `socket`, which is only for connections over TCP.
+fn check_socket(service: &RawService, targets: &[Target], reporter: &mut Reporter) {
+    let Some(raw) = &service.socket else { return };
+    let connects = service.action_keys.is_empty() || service.action_keys.iter().any(|(key, _)| *key == "connect");
+    if !connects {
+        socket::refuse(raw.span(), "is only for services with `connect`", reporter);
+    } else if !targets.is_empty() && targets.iter().all(|target| matches!(target, Target::Unix(_))) {
+        socket::refuse(raw.span(), "is only for TCP, and no target is", reporter);
+    } else {
+        socket::lint(raw.get_ref(), false, reporter);
+    }
+}
+
+fn connect(
+    service: &RawService,
+    targets: &Spanned<Vec<Spanned<String>>>,
+    folder: &Path,
+    reporter: &mut Reporter,
+) -> Option<PlacedAction> {
     let (mut found, mut spans) = (Vec::new(), Vec::new());
     for text in targets.get_ref() {
         match address::target(text.get_ref(), folder) {
@@ -324,7 +345,11 @@ fn connect(targets: &Spanned<Vec<Spanned<String>>>, folder: &Path, reporter: &mu
             }
         }
     }
-    (!found.is_empty()).then(|| PlacedAction { action: Action::Connect(found.into()), spans })
+    check_socket(service, &found, reporter);
+    let raw = service.socket.as_ref().map(Spanned::get_ref);
+    let socket = socket::resolve(raw, socket::UPSTREAM_KEEPALIVE, reporter);
+    let targets = found;
+    (!targets.is_empty()).then(|| PlacedAction { action: Action::Connect(Connect { targets, socket }.into()), spans })
 }
 
 fn exec(

@@ -14,22 +14,25 @@ use super::units;
 use super::{Limits, Log, LogFormat, Splice};
 
 /// A duration's key, default and range.
-struct DurationRule {
-    key: &'static str,
-    default: Duration,
-    max: Duration,
+pub(super) struct DurationRule {
+    pub(super) key: &'static str,
+    pub(super) default: Duration,
+    pub(super) max: Duration,
     /// What a zero means; if nothing, why not.
-    zero: Zero,
+    pub(super) zero: Zero,
 }
 
 /// Whether a setting can be zero.
 #[derive(Clone, Copy)]
-enum Zero {
-    /// Zero has a meaning of its own.
-    Allowed,
+pub(super) enum Zero {
+    /// Zero has a meaning of its own, which this advice to who wrote too much tells.
+    Allowed(&'static str),
     /// Zero is refused with this advice.
     Refused(&'static str),
 }
+
+/// What zero means to most.
+const FOR_EVER: Zero = Zero::Allowed("write \"0s\" to wait for ever");
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -49,20 +52,20 @@ const CONNECT_TIMEOUT: DurationRule = DurationRule {
 };
 /// A relay without a byte in either direction; zero waits for ever. Thirty days is past every keepalive.
 const IDLE_TIMEOUT: DurationRule =
-    DurationRule { key: "idle_timeout", default: HOUR, max: Duration::from_secs(30 * 24 * 3600), zero: Zero::Allowed };
+    DurationRule { key: "idle_timeout", default: HOUR, max: Duration::from_secs(30 * 24 * 3600), zero: FOR_EVER };
 /// A relay without a byte after one side has finished; zero waits for ever. A minute outlasts a slow last answer.
 const HALF_CLOSE_TIMEOUT: DurationRule = DurationRule {
     key: "half_close_timeout",
     default: Duration::from_secs(60),
     max: Duration::from_secs(30 * 24 * 3600),
-    zero: Zero::Allowed,
+    zero: FOR_EVER,
 };
 /// Open connections after SIGTERM; zero closes them at once. A day is longer than any service manager waits.
 const DRAIN_TIMEOUT: DurationRule = DurationRule {
     key: "drain_timeout",
     default: Duration::from_secs(30),
     max: Duration::from_secs(24 * 3600),
-    zero: Zero::Allowed,
+    zero: Zero::Allowed(""),
 };
 
 /// Bytes kept of a first flight. 16 KiB holds the largest TLS ClientHello in use; above 1 MiB memory would be at risk.
@@ -126,7 +129,8 @@ impl Settings {
 }
 
 impl DurationRule {
-    fn resolve(&self, raw: Option<&Spanned<String>>, reporter: &mut Reporter) -> Duration {
+    /// Reads a value; a refused one is reported and takes the default.
+    pub(super) fn resolve(&self, raw: Option<&Spanned<String>>, reporter: &mut Reporter) -> Duration {
         let Some(raw) = raw else { return self.default };
         let key = self.key;
         let shown = printable(raw.get_ref());
@@ -145,8 +149,10 @@ impl DurationRule {
         if duration > self.max {
             let max = units::show_duration(self.max);
             let error = reporter.error(raw.span(), format!("`{key}` is `{shown}`, and the most it can be is `{max}`"));
-            if matches!(self.zero, Zero::Allowed) && key != DRAIN_TIMEOUT.key {
-                error.help_with("write \"0s\" to wait for ever");
+            if let Zero::Allowed(advice) = self.zero
+                && !advice.is_empty()
+            {
+                error.help_with(advice);
             }
             return self.default;
         }

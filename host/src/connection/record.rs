@@ -105,9 +105,14 @@ impl Record {
         }
     }
 
-    /// Logs the end.
+    /// Logs the end of what is over.
     pub(super) fn end(mut self, ended: Ended) {
-        self.log(&ended);
+        self.log_end(&ended);
+    }
+
+    /// Logs the end, once and for all.
+    pub(super) fn log_end(&mut self, ended: &Ended) {
+        self.log(ended);
         self.logged = true;
     }
 
@@ -159,7 +164,7 @@ impl fmt::Display for ShownUpstream<'_> {
         let Record { plan, upstream, .. } = self.0;
         match upstream {
             Some(Upstream::Target(number)) => match self.0.outcome().map(|outcome| action_of(&plan.config, outcome)) {
-                Some(Action::Connect(targets)) => targets.get(*number).map_or(Ok(()), |target| target.fmt(f)),
+                Some(Action::Connect(to)) => to.targets.get(*number).map_or(Ok(()), |target| target.fmt(f)),
                 _ => Ok(()),
             },
             Some(Upstream::Program(id)) => write!(f, "pid:{id}"),

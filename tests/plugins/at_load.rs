@@ -132,6 +132,20 @@ fn a_missing_module_is_named() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_module_is_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let modules = Modules::new();
+    let path = modules.path("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let file = path.with_extension("toml");
+    let plugin = format!("plugin = \"{}\"", path.display());
+    std::fs::write(&file, format!("{LISTEN}{}", service("guest", &plugin, "close = true"))).unwrap();
+    let output = run(&["check", "-c", file.to_str().unwrap()]);
+    assert_eq!(output.code, Some(2), "{}", said(&output));
+    assert!(said(&output).contains("not a regular file"), "{}", said(&output));
+}
+
+#[test]
 fn check_accepts_a_sound_module() {
     let modules = Modules::new();
     let path = modules.add("sound", &classifier("(i64.const 0)"));

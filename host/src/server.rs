@@ -254,6 +254,9 @@ impl Server {
                 at.and_then(|at| self.listeners.get(at)).is_some_and(|open| differs(open, listener))
             })
         };
+        let sockets_differ = |listener: &Listener| {
+            old.listeners.iter().any(|before| before.address == listener.address && before.socket != listener.socket)
+        };
         for (key, changed) in [
             ("workers", old.workers != new.workers),
             ("pid_file", old.pid_file != new.pid_file),
@@ -261,17 +264,10 @@ impl Server {
             ("log", old.log != new.log),
             ("mode", differs(|open, listener| open.mode != listener.mode)),
             ("backlog", differs(|open, listener| open.backlog != listener.backlog)),
+            ("socket", new.listeners.iter().any(sockets_differ)),
         ] {
             if changed {
                 tracing::warn!(key, "this key takes effect at the next start only");
-            }
-        }
-        for listener in &new.listeners {
-            let before = old.listeners.iter().find(|before| before.address == listener.address);
-            let set_up = |of: &Listener| (of.mode, of.backlog, of.socket.clone());
-            if before.is_some_and(|before| set_up(before) != set_up(listener)) {
-                let address = &listener.address;
-                tracing::warn!(%address, "`mode`, `backlog` and `socket` of a listener that stays take effect at the next start only");
             }
         }
     }

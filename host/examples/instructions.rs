@@ -18,8 +18,11 @@ use portsplit::router::{Deciding, Router};
 const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.6\r\n";
 const HTTP: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: example.org\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n";
 
+/// A name, the services of the configuration and the first flight to decide.
+type Scenario = (&'static str, fn() -> String, &'static [u8]);
+
 /// Names with the services of the configuration and the first flight to decide.
-const SCENARIOS: [(&str, fn() -> String, &[u8]); 6] = [
+const SCENARIOS: [Scenario; 6] = [
     ("prefixes-10", || prefixes("P", 10), HTTP),
     ("prefixes-500", || prefixes("P", 500), HTTP),
     // The first byte rules none of these out.

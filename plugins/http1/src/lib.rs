@@ -3,7 +3,7 @@
 //! A method of any name, a target and `HTTP/1.x` at the end of the first line are more than enough: no other protocol
 //! has such a line, and RTSP, SIP and ICAP name themselves where HTTP does. `GET /path` alone is HTTP/0.9 (RFC 1945,
 //! section 4.1). The fields are read for facts only, so whatever they are, an unusual request stays one. The match
-//! falls at the empty line behind them, for until then a fact can still come, or at [`MAX_BYTES`]. Where no byte will
+//! falls at the empty line behind them, for until then a fact can still come, or at `MAX_BYTES`. Where no byte will
 //! follow, a line that has come as far as the path is one as well, if its method is a usual one.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 

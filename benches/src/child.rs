@@ -1,8 +1,8 @@
 //! The processes that a run consists of: how they are started, talk to the run, and end with it.
 //!
-//! Every child asks the kernel to be killed when its parent dies, so nothing is left behind whatever happens; programs
-//! that are not ours are started by a child of ours that asks first and then becomes them. Only processes that were
-//! started here are ever signalled.
+//! Every child asks the kernel to end it when its parent dies, so nothing is left behind whatever happens; programs that
+//! are not ours are started by a child of ours that asks first and then becomes them. A program may start processes of
+//! its own, so each has a process group and ends as a group. Only processes that were started here are ever signalled.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,9 +12,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, setrlimit};
 
-/// A running child; dropping it kills it and waits for its end.
+/// A running child, which leads a process group; dropping it kills the group and waits for the child's end.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -36,6 +36,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
+            .process_group(0)
             .spawn()?;
         Ok(Process { child })
     }
@@ -54,16 +55,25 @@ impl Process {
     /// # Errors
     /// Whatever the kernel reports.
     pub(crate) fn interrupt(mut self) -> io::Result<()> {
-        if let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+        if let Some(id) = self.pid() {
             kill_process(id, Signal::INT)?;
         }
         self.child.wait().map(|_| ())
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // One that has been waited for has no number any more.
+        if !self.has_ended()
+            && let Some(id) = self.pid()
+        {
+            let _ = kill_process_group(id, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -108,6 +118,7 @@ impl Talking {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn()?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let process = Process { child };
@@ -159,12 +170,12 @@ pub(crate) fn wait_for_go() -> bool {
     matches!(io::stdin().read_line(&mut line), Ok(bytes) if bytes > 0)
 }
 
-/// Makes this process end with its parent.
+/// Makes this process end with its parent, in a way that lets it end its own children.
 ///
 /// # Errors
 /// Whatever the kernel reports.
 pub(crate) fn end_with_parent() -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?)
 }
 
 /// Becomes another program; returns only if that fails.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::backend::pattern;
 use crate::support::config::{LISTEN, service};
-use crate::support::process::Proc;
+use crate::support::process::{Proc, Signal};
 use crate::support::{Portsplit, Socket, eventually};
 
 /// One service that runs `command` (a TOML array, with further keys behind it) for clients that begin with `>`.
@@ -274,6 +274,25 @@ fn fill(client: &Socket) {
     let Socket::Tcp(tcp) = client else { panic!("the client is TCP") };
     tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     while (&mut &*client).write(&[b'x'; 65536]).is_ok() {}
+}
+
+#[test]
+fn packets_of_a_program_are_not_left_in_its_pipe() {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let wait = format!("echo ready; until [ -e {} ]; do sleep 0.01; done", go.display());
+    let portsplit = run(&shell(&format!("{wait}; echo one; echo two; echo three; read line")));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive_line(), "ready");
+    // Each write is a packet then, and each read takes one.
+    let output = Proc(portsplit.process().children()[0]).descriptor(1).unwrap();
+    fcntl_setfl(&output, fcntl_getfl(&output).unwrap() | OFlags::DIRECT).unwrap();
+    portsplit.signal(Signal::STOP);
+    std::fs::write(&go, "").unwrap();
+    eventually("the program has written everything", || rustix::io::ioctl_fionread(&output).unwrap() == 14);
+    portsplit.signal(Signal::CONT);
+    assert_eq!(client.receive(14), b"one\ntwo\nthree\n");
 }
 
 #[test]

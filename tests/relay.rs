@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::backend::{discard, pattern};
 use crate::support::config::{all_to, all_to_with, service};
+use crate::support::process::Signal;
 use crate::support::rng::Rng;
 use crate::support::schedule::{Tally, play, player};
 use crate::support::{Backend, Portsplit, Socket, assert_took, eventually, report};
@@ -184,4 +185,29 @@ fn a_flow_in_one_direction_only_is_not_idle() {
     let portsplit = Portsplit::start(&all_to_with("idle_timeout = \"800ms\"", &backend));
     let client = portsplit.client_sending(">");
     assert_eq!(client.receive(10), b"xxxxxxxxxx");
+}
+
+#[test]
+fn bytes_behind_passed_descriptors_are_not_left_behind() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsFd;
+    let dir = tempfile::tempdir().unwrap();
+    let backend = Backend::echo();
+    let listen = format!("listen = [\"unix:{}/s\"]\n", dir.path().display());
+    let all = service("all", "prefix = '>'", &format!("connect = \"{}\"", backend.address()));
+    let portsplit = Portsplit::start(&format!("{listen}{all}"));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive(1), b">");
+    let Socket::Unix(unix) = &client else { panic!("the client is a unix socket") };
+    // All of it is there when it is read, and one event tells of all of it.
+    portsplit.signal(Signal::STOP);
+    let passed = std::io::stderr();
+    let descriptors = [passed.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(unix, &[std::io::IoSlice::new(b"with")], &mut control, SendFlags::empty()).unwrap();
+    client.send("behind");
+    portsplit.signal(Signal::CONT);
+    assert_eq!(client.receive(10), b"withbehind");
 }

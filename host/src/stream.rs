@@ -95,9 +95,11 @@ impl Stream {
     /// Whatever the kernel reports, such as `ConnectionReset`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_read(cx, buf),
-            Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf),
-            Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf) {
+            Kind::Tcp(fd) => fd.poll_read(cx, buf, true),
+            // Reading stops behind bytes that came with descriptors, and between the packets of a pipe that has them.
+            Kind::Unix(fd) => fd.poll_read(cx, buf, false),
+            Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf, false),
+            Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf, true) {
                 // A terminal whose program side is closed by all reports an I/O error, which is its end.
                 Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(0)),
                 read => read,

@@ -40,15 +40,17 @@ impl Watched {
         Watched { drained: Cell::new(true), ..Watched::new(fd) }
     }
 
-    /// Reads what is there, at most `buf.len()` bytes; 0 is the end.
+    /// Reads what is there, at most `buf.len()` bytes; 0 is the end. `takes_all` says that a read of this kind of
+    /// descriptor leaves nothing behind that fits, urgent data aside.
     ///
     /// # Errors
     /// Whatever the kernel reports.
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        // A short read has emptied the queue: wait for the next event instead of asking again. The end of the stream is
-        // not lost by this, since the reactor keeps it apart.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8], takes_all: bool) -> Poll<io::Result<usize>> {
+        // A short read has emptied the queue then: wait for the next event instead of asking again. The end of the stream
+        // is not lost by this, since the reactor keeps it apart.
         let most = buf.len();
-        let read = self.poll_input(cx, |fd| rustix::io::read(fd, &mut *buf), |bytes| 0 < *bytes && *bytes < most);
+        let emptied = |bytes: &usize| takes_all && 0 < *bytes && *bytes < most;
+        let read = self.poll_input(cx, |fd| rustix::io::read(fd, &mut *buf), emptied);
         read.map(|read| read.or_else(end_if_again).map_err(Into::into))
     }
 

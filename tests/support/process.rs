@@ -96,18 +96,22 @@ impl Proc {
         pipes.windows(2).filter(|pair| pair[0] == pair[1]).count()
     }
 
-    /// Another descriptor for that one of its sockets of which `wanted` holds.
-    pub fn socket(self, wanted: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
+    /// Another descriptor for what its descriptor `number` refers to, while it is open.
+    pub fn descriptor(self, number: i32) -> Option<OwnedFd> {
         let raw = i32::try_from(self.0).expect("a process id fits in an i32");
         let pid = rustix::process::Pid::from_raw(raw).expect("a process id is not zero");
         let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("the process can be watched");
+        rustix::process::pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()
+    }
+
+    /// Another descriptor for that one of its sockets of which `wanted` holds.
+    pub fn socket(self, wanted: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the process has descriptors");
         entries.flatten().find_map(|entry| {
             let link = std::fs::read_link(entry.path()).ok()?;
             let number = entry.file_name().to_string_lossy().parse().ok()?;
             let is_socket = link.to_string_lossy().starts_with("socket:");
-            let copy = is_socket.then(|| rustix::process::pidfd_getfd(&process, number, PidfdGetfdFlags::empty()));
-            copy?.ok().filter(&wanted)
+            is_socket.then(|| self.descriptor(number)).flatten().filter(&wanted)
         })
     }
 

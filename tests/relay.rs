@@ -69,7 +69,7 @@ fn both_directions_flow_at_the_same_time() {
 }
 
 /// Lets `backend` push until it is blocked, for every one of `clients`, none of which reads.
-fn wait_until_blocked(portsplit: &Portsplit, clients: &[Socket]) {
+pub fn wait_until_blocked(portsplit: &Portsplit, clients: &[Socket]) {
     // The client's receive queue no longer grows and the program is idle: everything between is full.
     let mut last = Duration::MAX;
     eventually("the flow is blocked", || {

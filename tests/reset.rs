@@ -358,3 +358,32 @@ fn a_reset_of_the_client_is_passed_on_after_the_upstream_has_finished() {
         assert_eq!(end, End::Reset, "round {round}: the backend took a cut upload for a finished one");
     }
 }
+
+#[test]
+fn a_reset_that_a_write_notices_first_ends_a_stuck_upstream_too() {
+    use crate::support::process::Signal;
+    use std::io::Write;
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let backend = Backend::tcp(move |socket| {
+        // Takes nothing, and says something at the wrong moment.
+        let wait = wait.lock().unwrap();
+        let _ = wait.recv_timeout(crate::support::PATIENCE);
+        socket.send("!");
+        let _ = wait.recv_timeout(crate::support::PATIENCE * 3);
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let baseline = portsplit.process().fds();
+    let client = portsplit.client_sending(">");
+    let Socket::Tcp(tcp) = &client else { panic!("the client is TCP") };
+    tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    while (&mut &client).write(&[b'x'; 65536]).is_ok() {}
+    let peer = client.local();
+    portsplit.signal(Signal::STOP);
+    go.send(()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    client.abort();
+    portsplit.signal(Signal::CONT);
+    assert_eq!(portsplit.connection_of(&peer).field("end"), "client-reset");
+    portsplit.assert_back_to(baseline);
+}

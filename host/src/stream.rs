@@ -17,6 +17,12 @@ use crate::pipe::Pipe;
 use crate::sys;
 use crate::watched::Watched;
 
+/// Tells whether an error of writing says that the other side has aborted or vanished, and not only that it takes no more.
+pub(crate) fn is_abort(error: &io::Error) -> bool {
+    // A terminal that no program has open any more reports an I/O error.
+    error.kind() != io::ErrorKind::BrokenPipe && error.raw_os_error() != Some(Errno::IO.raw_os_error())
+}
+
 /// One end of a relay.
 #[derive(Debug)]
 pub struct Stream {
@@ -135,7 +141,7 @@ impl Stream {
         }
     }
 
-    /// Resolves when the peer has aborted, even if bytes from before are still to be read; only TCP can tell.
+    /// Resolves when the peer has aborted or vanished, even if bytes from before are still to be read; only TCP can tell.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.kind {
             Kind::Tcp(fd) => fd.poll_reset(cx).map(|_| ()),

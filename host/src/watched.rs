@@ -154,16 +154,18 @@ impl Watched {
         Poll::Ready(rustix::net::sockopt::socket_error(&self.fd)?.map_err(Into::into))
     }
 
-    /// Resolves when the peer of a socket has aborted the connection, whether or not there are bytes to read first.
+    /// Resolves when the peer of a socket has aborted the connection or vanished before it had finished, whether or not
+    /// there are bytes to read first.
     ///
     /// # Errors
     /// Fails if the reactor cannot watch another descriptor.
     pub(crate) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.watch(false)?.poll_ready(cx, OUTPUT_ENDS));
-        // A connection that both sides have finished looks the same, but has no error. Nothing can follow.
-        match rustix::net::sockopt::socket_error(&self.fd) {
-            Ok(Err(Errno::CONNRESET)) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+        // A connection that both sides have finished looks the same, but has no error, and the abort of a peer that had
+        // finished is said to be a broken pipe. Nothing can follow.
+        match rustix::net::sockopt::socket_error(&self.fd)? {
+            Ok(()) | Err(Errno::PIPE) => Poll::Pending,
+            Err(_) => Poll::Ready(Ok(())),
         }
     }
 

@@ -12,7 +12,7 @@ use super::FirstFlight;
 use crate::buffer;
 use crate::config::Splice;
 use crate::pipe::{Pipe, is_refusal};
-use crate::stream::Stream;
+use crate::stream::{Stream, is_abort};
 
 /// Bytes that go by in large pieces before a direction is spliced.
 const SPLICE_AFTER_BYTES: u32 = 128 << 10;
@@ -104,7 +104,7 @@ impl Direction {
         for _ in 0..TURN {
             if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
                 // Nobody reads the source meanwhile, so only this notices that it has gone.
-                self.source_aborted |= !self.source_ended && source.poll_reset(cx).is_ready();
+                self.source_aborted |= !self.source_ended && (source_is_gone || source.poll_reset(cx).is_ready());
                 return Progress::Waiting;
             }
             if self.source_ended {
@@ -201,7 +201,7 @@ impl Direction {
                     self.bytes += bytes as u64;
                     fresh = fresh.get(bytes..).unwrap_or_default();
                 }
-                Poll::Ready(Err(error)) => return self.refuse(error.kind() == io::ErrorKind::ConnectionReset),
+                Poll::Ready(Err(error)) => return self.refuse(is_abort(&error)),
                 Poll::Pending => {
                     self.pending = fresh.to_vec();
                     self.taken = 0;
@@ -231,7 +231,7 @@ impl Direction {
             match ready!(target.poll_drain(cx, pipe)) {
                 Ok(bytes) => self.bytes += bytes as u64,
                 Err(error) if is_refusal(error) => self.splice = Splice::Never,
-                Err(error) => self.refuse(error == Errno::CONNRESET),
+                Err(error) => self.refuse(is_abort(&error.into())),
             }
         }
     }
@@ -244,7 +244,7 @@ impl Direction {
                     self.taken += bytes;
                 }
                 Err(error) => {
-                    self.refuse(error.kind() == io::ErrorKind::ConnectionReset);
+                    self.refuse(is_abort(&error));
                     return Poll::Ready(());
                 }
             }

@@ -95,6 +95,11 @@ fn a_reset_in_the_middle_of_a_transfer_never_looks_like_its_end() {
     }
 }
 
+fn tcp_of(socket: &Socket) -> &std::net::TcpStream {
+    let Socket::Tcp(tcp) = socket else { panic!("it is TCP") };
+    tcp
+}
+
 /// A backend that sends 2 MB, waits until portsplit's kernel has all of them, closes, and says so.
 fn backend_that_closes_after_two_mb() -> (Backend, mpsc::Receiver<()>) {
     let (closed, receiver) = mpsc::channel();
@@ -386,4 +391,24 @@ fn a_reset_that_a_write_notices_first_ends_a_stuck_upstream_too() {
     portsplit.signal(Signal::CONT);
     assert_eq!(portsplit.connection_of(&peer).field("end"), "client-reset");
     portsplit.assert_back_to(baseline);
+}
+
+#[test]
+fn a_reset_of_a_client_that_has_finished_is_passed_on_although_the_upstream_is_silent() {
+    let (ends, receiver) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    let backend = Backend::tcp(move |socket| {
+        discard(&socket);
+        let ends = ends.lock().unwrap();
+        let _ = ends.send(());
+        // There is nothing to read after the end, so the error has to be asked for.
+        eventually("the client's reset arrives", || rustix::net::sockopt::socket_error(tcp_of(&socket)) != Ok(Ok(())));
+        let _ = ends.send(());
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let client = portsplit.client_sending(">");
+    client.finish();
+    receiver.recv_timeout(crate::support::PATIENCE).expect("the backend sees the end");
+    client.abort();
+    receiver.recv_timeout(crate::support::PATIENCE).expect("the backend sees the reset");
 }

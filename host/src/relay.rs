@@ -219,6 +219,10 @@ impl Relay {
                 return Poll::Ready(Ending::ClientReset);
             }
             (State::Refused { .. }, State::Done) if self.inward.source_ended => return Poll::Ready(Ending::Done),
+            // A client that has sent its last byte is not read any more, so only this notices that it has gone.
+            (State::Done, State::Open) if self.client.poll_gone(cx).is_ready() => {
+                return Poll::Ready(Ending::ClientReset);
+            }
             _ => {}
         }
         self.poll_patience(cx, patience)

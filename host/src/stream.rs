@@ -149,6 +149,22 @@ impl Stream {
         }
     }
 
+    /// Resolves when nothing more can be exchanged with a peer that has not been told of an end; only TCP can tell.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.kind {
+            Kind::Tcp(fd) => fd.poll_hangup(cx).map(|_| ()),
+            Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => Poll::Pending,
+        }
+    }
+
+    /// Returns how many bytes wait to be read; only a program's pipe is asked.
+    pub fn waiting_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Pipes(pipes) => rustix::io::ioctl_fionread(pipes.output.as_fd()).unwrap_or(0),
+            Kind::Tcp(_) | Kind::Unix(_) | Kind::Terminal(_) => 0,
+        }
+    }
+
     /// Writes as much of `buf` as fits now, at least one byte.
     ///
     /// # Errors

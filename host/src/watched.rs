@@ -169,6 +169,14 @@ impl Watched {
         }
     }
 
+    /// Resolves when neither input nor output is possible any more.
+    ///
+    /// # Errors
+    /// Fails if the reactor cannot watch another descriptor.
+    pub(crate) fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(false)?.poll_ready(cx, Ready::HUP).map(|_| Ok(()))
+    }
+
     fn has_urgent_data(&self) -> bool {
         self.was_reported(Ready::PRI)
     }

@@ -412,3 +412,24 @@ fn a_reset_of_a_client_that_has_finished_is_passed_on_although_the_upstream_is_s
     client.abort();
     receiver.recv_timeout(crate::support::PATIENCE).expect("the backend sees the reset");
 }
+
+#[test]
+fn a_slow_client_that_keeps_sending_gets_the_whole_answer() {
+    use std::io::Write;
+    let (backend, closed) = backend_that_closes_after_two_mb();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let client = portsplit.client();
+    client.small_receive_buffer();
+    client.send(">");
+    let (mut got, mut is_closed) = (Vec::new(), false);
+    // Takes longer than a client is given that takes nothing.
+    while got.len() < TWO_MB {
+        is_closed |= closed.try_recv().is_ok();
+        if is_closed {
+            let _ = (&mut &client).write(b"x");
+        }
+        got.extend(client.receive((TWO_MB - got.len()).min(10_000)));
+        std::thread::sleep(std::time::Duration::from_millis(40));
+    }
+    assert!(is_closed && got == pattern(TWO_MB), "the bytes differ");
+}

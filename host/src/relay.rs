@@ -111,6 +111,8 @@ pub struct Relay {
     output_deadline: Option<Instant>,
     /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
     output_most: u64,
+    /// How many bytes the client had not acknowledged when closing was last put off for them.
+    unacknowledged: usize,
     /// Made when there is something to wait for.
     timer: Option<Pin<Box<Sleep>>>,
     /// How it ends, once that is known.
@@ -147,6 +149,7 @@ impl Relay {
             moved_at: now,
             output_deadline: None,
             output_most: u64::MAX,
+            unacknowledged: usize::MAX,
             timer: None,
             ending: None,
             flush: None,
@@ -225,7 +228,16 @@ impl Relay {
             }
             _ => {}
         }
-        self.poll_patience(cx, patience)
+        let ending = ready!(self.poll_patience(cx, patience));
+        // To close now would destroy what a client that still sends has not taken, so that goes on for as long as it takes
+        // some of it.
+        let unacknowledged = self.client.unacknowledged_bytes();
+        if ending == Ending::Done && (1..self.unacknowledged).contains(&unacknowledged) {
+            self.unacknowledged = unacknowledged;
+            self.moved_at = Instant::now();
+            return self.poll_patience(cx, patience);
+        }
+        Poll::Ready(ending)
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>, patience: Patience) -> Poll<Ending> {

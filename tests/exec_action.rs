@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::backend::pattern;
 use crate::support::config::{LISTEN, service};
-use crate::support::process::Proc;
+use crate::support::process::{Proc, Signal};
 use crate::support::{Portsplit, Socket, eventually};
 
 /// One service that runs `command` (a TOML array, with further keys behind it) for clients that begin with `>`.
@@ -277,6 +277,51 @@ fn fill(client: &Socket) {
 }
 
 #[test]
+fn a_program_that_has_closed_its_output_gets_all_input_and_finishes_its_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("upload");
+    for script in ["exec cat >$1", "exec >&-; sleep 0.3; cat >$1"] {
+        let portsplit = run(&shell(&script.replace("$1", &file.display().to_string())));
+        let sent = [b">", &pattern(50_000)[..]].concat();
+        let client = portsplit.client_sending(&sent);
+        client.finish();
+        client.assert_closed_without_a_byte();
+        let line = portsplit.connection_of(&client.local());
+        assert_eq!(line.field("exit"), "", "{script}: it did not end by itself");
+        assert!(std::fs::read(&file).unwrap() == sent, "{script}: the bytes differ");
+    }
+}
+
+#[test]
+fn a_program_that_has_closed_its_output_and_does_not_end_is_ended() {
+    let portsplit = run_with("half_close_timeout = \"500ms\"", &shell("exec >&-; exec sleep 1000"));
+    let client = portsplit.client_sending(">");
+    eventually("the program runs", || !portsplit.process().children().is_empty());
+    client.finish();
+    client.assert_closed_without_a_byte();
+    eventually("the program is gone", || portsplit.process().children().is_empty());
+}
+
+#[test]
+fn packets_of_a_program_are_not_left_in_its_pipe() {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let wait = format!("echo ready; until [ -e {} ]; do sleep 0.01; done", go.display());
+    let portsplit = run(&shell(&format!("{wait}; echo one; echo two; echo three; read line")));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive_line(), "ready");
+    // Each write is a packet then, and each read takes one.
+    let output = Proc(portsplit.process().children()[0]).descriptor(1).unwrap();
+    fcntl_setfl(&output, fcntl_getfl(&output).unwrap() | OFlags::DIRECT).unwrap();
+    portsplit.signal(Signal::STOP);
+    std::fs::write(&go, "").unwrap();
+    eventually("the program has written everything", || rustix::io::ioctl_fionread(&output).unwrap() == 14);
+    portsplit.signal(Signal::CONT);
+    assert_eq!(client.receive(14), b"one\ntwo\nthree\n");
+}
+
+#[test]
 fn a_program_that_closes_its_stdin_can_still_answer() {
     let portsplit = run(&shell("exec 0<&-; sleep 0.3; echo late answer"));
     for _ in 0..5 {
@@ -339,6 +384,26 @@ fn a_client_that_reads_late_gets_all_output_of_a_program_that_has_ended() {
         let (got, end) = client.drain();
         assert_eq!((got.len(), end), (len, crate::support::client::End::Eof));
     }
+}
+
+#[test]
+fn a_client_that_reads_late_gets_what_an_enlarged_pipe_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let len = 1 << 20;
+    let (listen, go) = (dir.path().join("s"), dir.path().join("go"));
+    let script = format!("until [ -e {} ]; do sleep 0.01; done; exec head -c {len} /dev/zero", go.display());
+    let run = service("run", "prefix = '>'", &format!("exec = {}", shell(&script)));
+    let portsplit = Portsplit::start(&format!("listen = [\"unix:{}\"]\n{run}", listen.display()));
+    let client = portsplit.client_sending(">");
+    eventually("the program runs", || !portsplit.process().children().is_empty());
+    let output = Proc(portsplit.process().children()[0]).descriptor(1).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&output, len).unwrap();
+    drop(output);
+    std::fs::write(&go, "").unwrap();
+    eventually("the program has ended", || portsplit.process().children().is_empty());
+    // Longer than the output of a program may be held open by others.
+    std::thread::sleep(Duration::from_millis(5_500));
+    assert_eq!(client.receive_to_end().len(), len);
 }
 
 #[test]

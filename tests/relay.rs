@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::backend::{discard, pattern};
 use crate::support::config::{all_to, all_to_with, service};
+use crate::support::process::Signal;
 use crate::support::rng::Rng;
 use crate::support::schedule::{Tally, play, player};
 use crate::support::{Backend, Portsplit, Socket, assert_took, eventually, report};
@@ -68,7 +69,7 @@ fn both_directions_flow_at_the_same_time() {
 }
 
 /// Lets `backend` push until it is blocked, for every one of `clients`, none of which reads.
-fn wait_until_blocked(portsplit: &Portsplit, clients: &[Socket]) {
+pub fn wait_until_blocked(portsplit: &Portsplit, clients: &[Socket]) {
     // The client's receive queue no longer grows and the program is idle: everything between is full.
     let mut last = Duration::MAX;
     eventually("the flow is blocked", || {
@@ -171,6 +172,22 @@ fn a_half_closed_connection_with_progress_is_kept() {
 }
 
 #[test]
+fn a_slow_reader_is_not_cut_while_it_takes_what_the_kernel_holds_for_it() {
+    let len = 2_000_000;
+    let backend = Backend::source(len);
+    let portsplit = Portsplit::start(&all_to_with("half_close_timeout = \"500ms\"", &backend));
+    let client = portsplit.client();
+    client.small_receive_buffer();
+    client.send(">");
+    let mut got = Vec::new();
+    while got.len() < len {
+        got.extend(client.receive((len - got.len()).min(20_000)));
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    assert!(got == pattern(len), "the bytes differ");
+}
+
+#[test]
 fn a_flow_in_one_direction_only_is_not_idle() {
     let backend = Backend::tcp(|socket| {
         socket.receive(1);
@@ -184,4 +201,29 @@ fn a_flow_in_one_direction_only_is_not_idle() {
     let portsplit = Portsplit::start(&all_to_with("idle_timeout = \"800ms\"", &backend));
     let client = portsplit.client_sending(">");
     assert_eq!(client.receive(10), b"xxxxxxxxxx");
+}
+
+#[test]
+fn bytes_behind_passed_descriptors_are_not_left_behind() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsFd;
+    let dir = tempfile::tempdir().unwrap();
+    let backend = Backend::echo();
+    let listen = format!("listen = [\"unix:{}/s\"]\n", dir.path().display());
+    let all = service("all", "prefix = '>'", &format!("connect = \"{}\"", backend.address()));
+    let portsplit = Portsplit::start(&format!("{listen}{all}"));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive(1), b">");
+    let Socket::Unix(unix) = &client else { panic!("the client is a unix socket") };
+    // All of it is there when it is read, and one event tells of all of it.
+    portsplit.signal(Signal::STOP);
+    let passed = std::io::stderr();
+    let descriptors = [passed.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(unix, &[std::io::IoSlice::new(b"with")], &mut control, SendFlags::empty()).unwrap();
+    client.send("behind");
+    portsplit.signal(Signal::CONT);
+    assert_eq!(client.receive(10), b"withbehind");
 }

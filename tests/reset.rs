@@ -95,6 +95,11 @@ fn a_reset_in_the_middle_of_a_transfer_never_looks_like_its_end() {
     }
 }
 
+fn tcp_of(socket: &Socket) -> &std::net::TcpStream {
+    let Socket::Tcp(tcp) = socket else { panic!("it is TCP") };
+    tcp
+}
+
 /// A backend that sends 2 MB, waits until portsplit's kernel has all of them, closes, and says so.
 fn backend_that_closes_after_two_mb() -> (Backend, mpsc::Receiver<()>) {
     let (closed, receiver) = mpsc::channel();
@@ -357,4 +362,74 @@ fn a_reset_of_the_client_is_passed_on_after_the_upstream_has_finished() {
         let end = receiver.recv_timeout(crate::support::PATIENCE).expect("the backend's connection ends");
         assert_eq!(end, End::Reset, "round {round}: the backend took a cut upload for a finished one");
     }
+}
+
+#[test]
+fn a_reset_that_a_write_notices_first_ends_a_stuck_upstream_too() {
+    use crate::support::process::Signal;
+    use std::io::Write;
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let backend = Backend::tcp(move |socket| {
+        // Takes nothing, and says something at the wrong moment.
+        let wait = wait.lock().unwrap();
+        let _ = wait.recv_timeout(crate::support::PATIENCE);
+        socket.send("!");
+        let _ = wait.recv_timeout(crate::support::PATIENCE * 3);
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let baseline = portsplit.process().fds();
+    let client = portsplit.client_sending(">");
+    let Socket::Tcp(tcp) = &client else { panic!("the client is TCP") };
+    tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    while (&mut &client).write(&[b'x'; 65536]).is_ok() {}
+    let peer = client.local();
+    portsplit.signal(Signal::STOP);
+    go.send(()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    client.abort();
+    portsplit.signal(Signal::CONT);
+    assert_eq!(portsplit.connection_of(&peer).field("end"), "client-reset");
+    portsplit.assert_back_to(baseline);
+}
+
+#[test]
+fn a_reset_of_a_client_that_has_finished_is_passed_on_although_the_upstream_is_silent() {
+    let (ends, receiver) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    let backend = Backend::tcp(move |socket| {
+        discard(&socket);
+        let ends = ends.lock().unwrap();
+        let _ = ends.send(());
+        // There is nothing to read after the end, so the error has to be asked for.
+        eventually("the client's reset arrives", || rustix::net::sockopt::socket_error(tcp_of(&socket)) != Ok(Ok(())));
+        let _ = ends.send(());
+    });
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let client = portsplit.client_sending(">");
+    client.finish();
+    receiver.recv_timeout(crate::support::PATIENCE).expect("the backend sees the end");
+    client.abort();
+    receiver.recv_timeout(crate::support::PATIENCE).expect("the backend sees the reset");
+}
+
+#[test]
+fn a_slow_client_that_keeps_sending_gets_the_whole_answer() {
+    use std::io::Write;
+    let (backend, closed) = backend_that_closes_after_two_mb();
+    let portsplit = Portsplit::start(&all_to(&backend));
+    let client = portsplit.client();
+    client.small_receive_buffer();
+    client.send(">");
+    let (mut got, mut is_closed) = (Vec::new(), false);
+    // Takes longer than a client is given that takes nothing.
+    while got.len() < TWO_MB {
+        is_closed |= closed.try_recv().is_ok();
+        if is_closed {
+            let _ = (&mut &client).write(b"x");
+        }
+        got.extend(client.receive((TWO_MB - got.len()).min(10_000)));
+        std::thread::sleep(std::time::Duration::from_millis(40));
+    }
+    assert!(is_closed && got == pattern(TWO_MB), "the bytes differ");
 }

@@ -1,14 +1,17 @@
 //! Options of TCP sockets: what the file says is what the kernel has, for listeners, accepted sockets and upstreams, and
 //! what the kernel refuses is refused at the start or the reload, by name.
 
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::sockopt;
 use socket2::SockRef;
 
+use crate::relay::wait_until_blocked;
 use crate::support::backend::{Refused, discard};
-use crate::support::config::{LISTEN, all_to, service, to};
+use crate::support::client::End;
+use crate::support::config::{LISTEN, all_to, all_to_with, service, to};
 use crate::support::portsplit::{is_failed_reload, run_config};
 use crate::support::{Backend, Portsplit, Socket, eventually, tools};
 
@@ -149,6 +152,50 @@ fn urgent_data_of_a_client_stays_in_its_place() {
         client.send("cd");
         assert_eq!(client.receive(5), b"ab!cd");
     }
+}
+
+#[test]
+fn urgent_data_of_an_upstream_stays_in_its_place() {
+    let backend = Backend::tcp(|socket| {
+        let Socket::Tcp(tcp) = &socket else { panic!("the backend is TCP") };
+        while let Ok(1) = (&mut &socket).read(&mut [0]) {
+            socket.send("ab");
+            rustix::net::send(tcp, b"!", rustix::net::SendFlags::OOB).unwrap();
+            socket.send("cd");
+        }
+    });
+    for way in ["auto", "always", "never"] {
+        let portsplit = Portsplit::start(&all_to_with(&format!("splice = \"{way}\""), &backend));
+        let client = portsplit.client();
+        for _ in 0..50 {
+            client.send(">");
+            assert_eq!(client.receive(5), b"ab!cd", "{way}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_is_not_taken_for_one_that_has_finished() {
+    if !tools::are_root() || !tools::have(&["ip"]) {
+        return;
+    }
+    enter_own_network(0);
+    tools::run("ip", &["addr", "add", "10.0.0.2/32", "dev", "lo"]);
+    let backend = Backend::tcp_on("10.0.0.2:0", |socket| while (&mut &socket).write(&[b'x'; 65536]).is_ok() {});
+    let portsplit =
+        Portsplit::start(&format!("{}\nsocket.keepalive = \"1s\"\nsocket.user_timeout = \"1s\"\n", all_to(&backend)));
+    let client = portsplit.client_sending(">");
+    let upstream = format!("0200000A:{:04X}", backend.port());
+    let is_connected = || {
+        let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        table.lines().any(|line| line.split_whitespace().nth(2) == Some(&upstream))
+    };
+    // The client takes nothing, so neither does the relay: nobody reads the upstream when it vanishes.
+    wait_until_blocked(&portsplit, std::slice::from_ref(&client));
+    assert!(is_connected());
+    tools::run("ip", &["addr", "del", "10.0.0.2/32", "dev", "lo"]);
+    eventually("the system has given the upstream up", || !is_connected());
+    assert_eq!(client.drain().1, End::Reset, "a cut answer looks complete");
 }
 
 #[test]

@@ -30,7 +30,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// How long output may still come after the program of a connection has ended, when something else holds it open.
 const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
 
-/// The most that can be on its way when a program ends: what a pipe or a terminal holds, and a buffer of ours.
+/// The most that can be on its way when a program ends, beside what its pipe says it holds: the same for a terminal, which
+/// cannot say, and a buffer of ours.
 const OUTPUT_LEFT_BYTES: u64 = 128 << 10;
 
 /// How long a relay may stand still.
@@ -111,6 +112,8 @@ pub struct Relay {
     output_deadline: Option<Instant>,
     /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
     output_most: u64,
+    /// How many bytes both sides together had not acknowledged when the end was last put off for them.
+    unacknowledged: usize,
     /// Made when there is something to wait for.
     timer: Option<Pin<Box<Sleep>>>,
     /// How it ends, once that is known.
@@ -147,6 +150,7 @@ impl Relay {
             moved_at: now,
             output_deadline: None,
             output_most: u64::MAX,
+            unacknowledged: usize::MAX,
             timer: None,
             ending: None,
             flush: None,
@@ -205,6 +209,7 @@ impl Relay {
         let inward = self.inward.poll(cx, &mut self.client, client_is_gone, &mut self.upstream, last);
         if self.inward.bytes + self.outward.bytes != before {
             self.moved_at = Instant::now();
+            self.unacknowledged = usize::MAX;
         }
         if let Progress::SourceAborted = inward {
             return Poll::Ready(Ending::ClientReset);
@@ -219,9 +224,23 @@ impl Relay {
                 return Poll::Ready(Ending::ClientReset);
             }
             (State::Refused { .. }, State::Done) if self.inward.source_ended => return Poll::Ready(Ending::Done),
+            // A client that has sent its last byte is not read any more, so only this notices that it has gone.
+            (State::Done, State::Open) if self.client.poll_gone(cx).is_ready() => {
+                return Poll::Ready(Ending::ClientReset);
+            }
             _ => {}
         }
-        self.poll_patience(cx, patience)
+        let ending = ready!(self.poll_patience(cx, patience));
+        // What a slow peer takes out of the kernel's buffers moves too, and would be destroyed now.
+        let inward = self.inward.unacknowledged_bytes(&self.upstream);
+        let unacknowledged = inward + self.outward.unacknowledged_bytes(&self.client);
+        let of_patience = matches!(ending, Ending::Done | Ending::Idle | Ending::HalfClosed);
+        if of_patience && (1..self.unacknowledged).contains(&unacknowledged) {
+            self.unacknowledged = unacknowledged;
+            self.moved_at = Instant::now();
+            return self.poll_patience(cx, patience);
+        }
+        Poll::Ready(ending)
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>, patience: Patience) -> Poll<Ending> {
@@ -265,7 +284,8 @@ impl Relay {
         };
         let end = longest.and_then(|longest| self.moved_at.checked_add(longest)).map(|at| (at, ending));
         // What the program itself wrote waits for a slow client; what others write into its output does not.
-        let all_taken = !self.outward.holds_bytes() || self.outward.bytes >= self.output_most;
+        let some_left = self.outward.holds_bytes() || self.outward.has_more;
+        let all_taken = !some_left || self.outward.bytes >= self.output_most;
         match (end, self.output_deadline.filter(|_| all_taken)) {
             (Some((at, _)), Some(cut)) if cut < at => Some((cut, Ending::Done)),
             (None, Some(cut)) => Some((cut, Ending::Done)),
@@ -279,7 +299,8 @@ impl Relay {
             self.inward.refuse(false);
         }
         self.output_deadline = Instant::now().checked_add(OUTPUT_DRAIN);
-        self.output_most = self.outward.bytes.saturating_add(OUTPUT_LEFT_BYTES);
+        let left_bytes = OUTPUT_LEFT_BYTES.saturating_add(self.upstream.waiting_bytes());
+        self.output_most = self.outward.bytes.saturating_add(left_bytes);
         self.moved_at = Instant::now();
     }
 

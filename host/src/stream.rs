@@ -17,6 +17,12 @@ use crate::pipe::Pipe;
 use crate::sys;
 use crate::watched::Watched;
 
+/// Tells whether an error of writing says that the other side has aborted or vanished, and not only that it takes no more.
+pub(crate) fn is_abort(error: &io::Error) -> bool {
+    // A terminal that no program has open any more reports an I/O error.
+    error.kind() != io::ErrorKind::BrokenPipe && error.raw_os_error() != Some(Errno::IO.raw_os_error())
+}
+
 /// One end of a relay.
 #[derive(Debug)]
 pub struct Stream {
@@ -95,9 +101,11 @@ impl Stream {
     /// Whatever the kernel reports, such as `ConnectionReset`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_read(cx, buf),
-            Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf),
-            Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf) {
+            Kind::Tcp(fd) => fd.poll_read(cx, buf, true),
+            // Reading stops behind bytes that came with descriptors, and between the packets of a pipe that has them.
+            Kind::Unix(fd) => fd.poll_read(cx, buf, false),
+            Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf, false),
+            Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf, true) {
                 // A terminal whose program side is closed by all reports an I/O error, which is its end.
                 Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(0)),
                 read => read,
@@ -133,11 +141,27 @@ impl Stream {
         }
     }
 
-    /// Resolves when the peer has aborted, even if bytes from before are still to be read; only TCP can tell.
+    /// Resolves when the peer has aborted or vanished, even if bytes from before are still to be read; only TCP can tell.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.kind {
             Kind::Tcp(fd) => fd.poll_reset(cx).map(|_| ()),
             Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => Poll::Pending,
+        }
+    }
+
+    /// Resolves when nothing more can be exchanged with a peer that has not been told of an end; only TCP can tell.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.kind {
+            Kind::Tcp(fd) => fd.poll_hangup(cx).map(|_| ()),
+            Kind::Unix(_) | Kind::Pipes(_) | Kind::Terminal(_) => Poll::Pending,
+        }
+    }
+
+    /// Returns how many bytes wait to be read; only a program's pipe is asked.
+    pub fn waiting_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Pipes(pipes) => rustix::io::ioctl_fionread(pipes.output.as_fd()).unwrap_or(0),
+            Kind::Tcp(_) | Kind::Unix(_) | Kind::Terminal(_) => 0,
         }
     }
 

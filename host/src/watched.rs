@@ -40,15 +40,17 @@ impl Watched {
         Watched { drained: Cell::new(true), ..Watched::new(fd) }
     }
 
-    /// Reads what is there, at most `buf.len()` bytes; 0 is the end.
+    /// Reads what is there, at most `buf.len()` bytes; 0 is the end. `takes_all` says that a read of this kind of
+    /// descriptor leaves nothing behind that fits, urgent data aside.
     ///
     /// # Errors
     /// Whatever the kernel reports.
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        // A short read has emptied the queue: wait for the next event instead of asking again. The end of the stream is
-        // not lost by this, since the reactor keeps it apart.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8], takes_all: bool) -> Poll<io::Result<usize>> {
+        // A short read has emptied the queue then: wait for the next event instead of asking again. The end of the stream
+        // is not lost by this, since the reactor keeps it apart.
         let most = buf.len();
-        let read = self.poll_input(cx, |fd| rustix::io::read(fd, &mut *buf), |bytes| 0 < *bytes && *bytes < most);
+        let emptied = |bytes: &usize| takes_all && 0 < *bytes && *bytes < most;
+        let read = self.poll_input(cx, |fd| rustix::io::read(fd, &mut *buf), emptied);
         read.map(|read| read.or_else(end_if_again).map_err(Into::into))
     }
 
@@ -152,17 +154,27 @@ impl Watched {
         Poll::Ready(rustix::net::sockopt::socket_error(&self.fd)?.map_err(Into::into))
     }
 
-    /// Resolves when the peer of a socket has aborted the connection, whether or not there are bytes to read first.
+    /// Resolves when the peer of a socket has aborted the connection or vanished before it had finished, whether or not
+    /// there are bytes to read first.
     ///
     /// # Errors
     /// Fails if the reactor cannot watch another descriptor.
     pub(crate) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.watch(false)?.poll_ready(cx, OUTPUT_ENDS));
-        // A connection that both sides have finished looks the same, but has no error. Nothing can follow.
-        match rustix::net::sockopt::socket_error(&self.fd) {
-            Ok(Err(Errno::CONNRESET)) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+        // A connection that both sides have finished looks the same, but has no error, and the abort of a peer that had
+        // finished is said to be a broken pipe. Nothing can follow.
+        match rustix::net::sockopt::socket_error(&self.fd)? {
+            Ok(()) | Err(Errno::PIPE) => Poll::Pending,
+            Err(_) => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Resolves when neither input nor output is possible any more.
+    ///
+    /// # Errors
+    /// Fails if the reactor cannot watch another descriptor.
+    pub(crate) fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(false)?.poll_ready(cx, Ready::HUP).map(|_| Ok(()))
     }
 
     fn has_urgent_data(&self) -> bool {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use super::tools::Output;
+use super::{eventually, tools};
 
 /// Runs `command` to its end with `stdin` as its input; kills it and fails the test after `limit`.
 #[track_caller]
@@ -96,18 +97,22 @@ impl Proc {
         pipes.windows(2).filter(|pair| pair[0] == pair[1]).count()
     }
 
-    /// Another descriptor for that one of its sockets of which `wanted` holds.
-    pub fn socket(self, wanted: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
+    /// Another descriptor for what its descriptor `number` refers to, while it is open.
+    pub fn descriptor(self, number: i32) -> Option<OwnedFd> {
         let raw = i32::try_from(self.0).expect("a process id fits in an i32");
         let pid = rustix::process::Pid::from_raw(raw).expect("a process id is not zero");
         let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("the process can be watched");
+        rustix::process::pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()
+    }
+
+    /// Another descriptor for that one of its sockets of which `wanted` holds.
+    pub fn socket(self, wanted: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the process has descriptors");
         entries.flatten().find_map(|entry| {
             let link = std::fs::read_link(entry.path()).ok()?;
             let number = entry.file_name().to_string_lossy().parse().ok()?;
             let is_socket = link.to_string_lossy().starts_with("socket:");
-            let copy = is_socket.then(|| rustix::process::pidfd_getfd(&process, number, PidfdGetfdFlags::empty()));
-            copy?.ok().filter(&wanted)
+            is_socket.then(|| self.descriptor(number)).flatten().filter(&wanted)
         })
     }
 
@@ -167,6 +172,32 @@ impl Proc {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
         let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
         rest.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+/// A tracer that makes system calls of a running program fail, until this is dropped.
+pub struct Tracer(Child);
+
+impl Tracer {
+    /// Attaches to all threads of `process` and does what `inject` says, in the words of strace.
+    #[track_caller]
+    pub fn attach(process: Proc, inject: &str) -> Tracer {
+        let call = inject.split(':').next().unwrap();
+        let mut command = tools::quiet("strace");
+        command.args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+        command.args(["-e", &format!("inject={inject}"), "-p", &process.0.to_string()]);
+        let tracer = Tracer(command.spawn().unwrap());
+        eventually("every thread is traced", || {
+            process.threads().into_iter().all(|thread| !["", "0"].contains(&&*thread.status("TracerPid")))
+        });
+        tracer
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        signal(self.0.id(), Signal::TERM);
+        let _ = self.0.wait();
     }
 }
 

@@ -12,7 +12,7 @@ use super::FirstFlight;
 use crate::buffer;
 use crate::config::Splice;
 use crate::pipe::{Pipe, is_refusal};
-use crate::stream::Stream;
+use crate::stream::{Stream, is_abort};
 
 /// Bytes that go by in large pieces before a direction is spliced.
 const SPLICE_AFTER_BYTES: u32 = 128 << 10;
@@ -35,6 +35,8 @@ pub(super) struct Direction {
     /// Bytes that have come in large pieces since the last small one.
     run_bytes: u32,
     pub(super) source_ended: bool,
+    /// Its turn was over before the source was found empty.
+    pub(super) has_more: bool,
     /// The source is known to have aborted, although bytes from before may still wait to be moved.
     pub(super) source_aborted: bool,
     pub(super) state: State,
@@ -70,6 +72,7 @@ impl Direction {
             splice,
             run_bytes: 0,
             source_ended: false,
+            has_more: false,
             source_aborted: false,
             state: State::Open,
             bytes: written as u64,
@@ -79,6 +82,11 @@ impl Direction {
     /// Tells whether bytes were taken from the source that the target has not taken yet.
     pub(super) fn holds_bytes(&self) -> bool {
         self.taken < self.pending.len() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+
+    /// Returns how many bytes the target still has to acknowledge; none if it takes no more.
+    pub(super) fn unacknowledged_bytes(&self, target: &Stream) -> usize {
+        if let State::Refused { .. } = self.state { 0 } else { target.unacknowledged_bytes() }
     }
 
     pub(super) fn refuse(&mut self, aborted: bool) {
@@ -101,10 +109,11 @@ impl Direction {
         target: &mut Stream,
         last: bool,
     ) -> Progress {
+        self.has_more = false;
         for _ in 0..TURN {
             if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
                 // Nobody reads the source meanwhile, so only this notices that it has gone.
-                self.source_aborted |= !self.source_ended && source.poll_reset(cx).is_ready();
+                self.source_aborted |= !self.source_ended && (source_is_gone || source.poll_reset(cx).is_ready());
                 return Progress::Waiting;
             }
             if self.source_ended {
@@ -123,7 +132,7 @@ impl Direction {
                 Poll::Ready(Err(_)) => return Progress::SourceAborted,
             }
         }
-        // There is more, probably.
+        self.has_more = true;
         cx.waker().wake_by_ref();
         Progress::Waiting
     }
@@ -201,7 +210,7 @@ impl Direction {
                     self.bytes += bytes as u64;
                     fresh = fresh.get(bytes..).unwrap_or_default();
                 }
-                Poll::Ready(Err(error)) => return self.refuse(error.kind() == io::ErrorKind::ConnectionReset),
+                Poll::Ready(Err(error)) => return self.refuse(is_abort(&error)),
                 Poll::Pending => {
                     self.pending = fresh.to_vec();
                     self.taken = 0;
@@ -231,7 +240,7 @@ impl Direction {
             match ready!(target.poll_drain(cx, pipe)) {
                 Ok(bytes) => self.bytes += bytes as u64,
                 Err(error) if is_refusal(error) => self.splice = Splice::Never,
-                Err(error) => self.refuse(error == Errno::CONNRESET),
+                Err(error) => self.refuse(is_abort(&error.into())),
             }
         }
     }
@@ -244,7 +253,7 @@ impl Direction {
                     self.taken += bytes;
                 }
                 Err(error) => {
-                    self.refuse(error.kind() == io::ErrorKind::ConnectionReset);
+                    self.refuse(is_abort(&error));
                     return Poll::Ready(());
                 }
             }

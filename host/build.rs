@@ -13,14 +13,19 @@ const NOT_TEMPLATE: [&str; 3] = ["target", "node_modules", "Cargo.lock"];
 const NOT_SDK: [&str; 2] = ["harness", "harness.rs"];
 
 fn main() -> io::Result<()> {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
-    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    let out = Path::new(&out);
+    // Asked for now: checkouts that share a build folder share this program too.
+    println!("cargo::rerun-if-env-changed=CARGO_MANIFEST_DIR");
+    let plugins = folder_of_cargo("CARGO_MANIFEST_DIR")?.join("../plugins");
+    let out = folder_of_cargo("OUT_DIR")?;
     fs::write(out.join("shipped.rs"), shipped(&plugins.join("dist"))?)?;
     fs::write(out.join("templates.rs"), templates(&plugins.join("examples"))?)?;
     let sdk = fs::canonicalize(plugins.join("../plugin-sdk/src"))?;
     println!("cargo::rerun-if-changed={}", sdk.display());
     fs::write(out.join("sdk.rs"), format!("&[\n{}]\n", texts(&sdk, &NOT_SDK)?))
+}
+
+fn folder_of_cargo(variable: &str) -> io::Result<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).ok_or_else(|| io::Error::other(format!("cargo sets {variable}")))
 }
 
 fn shipped(folder: &Path) -> io::Result<String> {

@@ -361,6 +361,27 @@ fn a_client_that_reads_late_gets_all_output_of_a_program_that_has_ended() {
 }
 
 #[test]
+fn a_client_that_reads_late_gets_what_an_enlarged_pipe_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let len = 1 << 20;
+    let (listen, go) = (dir.path().join("s"), dir.path().join("go"));
+    let wait = format!("echo ready; until [ -e {} ]; do sleep 0.01; done", go.display());
+    let script = format!("{wait}; exec head -c {len} /dev/zero");
+    let run = service("run", "prefix = '>'", &format!("exec = {}", shell(&script)));
+    let portsplit = Portsplit::start(&format!("listen = [\"unix:{}\"]\n{run}", listen.display()));
+    let client = portsplit.client_sending(">");
+    assert_eq!(client.receive_line(), "ready");
+    let output = Proc(portsplit.process().children()[0]).descriptor(1).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&output, len).unwrap();
+    drop(output);
+    std::fs::write(&go, "").unwrap();
+    eventually("the program has ended", || portsplit.process().children().is_empty());
+    // Longer than the output of a program may be held open by others.
+    std::thread::sleep(Duration::from_millis(5_500));
+    assert_eq!(client.receive_to_end().len(), len);
+}
+
+#[test]
 fn bytes_pass_through_a_pty_with_the_terminals_own_line_ends() {
     let portsplit = run("[\"cat\"]\npty = true");
     let client = portsplit.client_sending(">one\ntwo\n");

@@ -30,7 +30,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// How long output may still come after the program of a connection has ended, when something else holds it open.
 const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
 
-/// The most that can be on its way when a program ends: what a pipe or a terminal holds, and a buffer of ours.
+/// The most that can be on its way when a program ends, beside what its pipe says it holds: the same for a terminal, which
+/// cannot say, and a buffer of ours.
 const OUTPUT_LEFT_BYTES: u64 = 128 << 10;
 
 /// How long a relay may stand still.
@@ -281,7 +282,8 @@ impl Relay {
         };
         let end = longest.and_then(|longest| self.moved_at.checked_add(longest)).map(|at| (at, ending));
         // What the program itself wrote waits for a slow client; what others write into its output does not.
-        let all_taken = !self.outward.holds_bytes() || self.outward.bytes >= self.output_most;
+        let some_left = self.outward.holds_bytes() || self.outward.has_more;
+        let all_taken = !some_left || self.outward.bytes >= self.output_most;
         match (end, self.output_deadline.filter(|_| all_taken)) {
             (Some((at, _)), Some(cut)) if cut < at => Some((cut, Ending::Done)),
             (None, Some(cut)) => Some((cut, Ending::Done)),
@@ -295,7 +297,8 @@ impl Relay {
             self.inward.refuse(false);
         }
         self.output_deadline = Instant::now().checked_add(OUTPUT_DRAIN);
-        self.output_most = self.outward.bytes.saturating_add(OUTPUT_LEFT_BYTES);
+        let left_bytes = OUTPUT_LEFT_BYTES.saturating_add(self.upstream.waiting_bytes());
+        self.output_most = self.outward.bytes.saturating_add(left_bytes);
         self.moved_at = Instant::now();
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Direction {
     /// Bytes that have come in large pieces since the last small one.
     run_bytes: u32,
     pub(super) source_ended: bool,
+    /// Its turn was over before the source was found empty.
+    pub(super) has_more: bool,
     /// The source is known to have aborted, although bytes from before may still wait to be moved.
     pub(super) source_aborted: bool,
     pub(super) state: State,
@@ -70,6 +72,7 @@ impl Direction {
             splice,
             run_bytes: 0,
             source_ended: false,
+            has_more: false,
             source_aborted: false,
             state: State::Open,
             bytes: written as u64,
@@ -101,6 +104,7 @@ impl Direction {
         target: &mut Stream,
         last: bool,
     ) -> Progress {
+        self.has_more = false;
         for _ in 0..TURN {
             if self.state == State::Open && self.poll_flush(cx, target).is_pending() {
                 // Nobody reads the source meanwhile, so only this notices that it has gone.
@@ -123,7 +127,7 @@ impl Direction {
                 Poll::Ready(Err(_)) => return Progress::SourceAborted,
             }
         }
-        // There is more, probably.
+        self.has_more = true;
         cx.waker().wake_by_ref();
         Progress::Waiting
     }

@@ -277,6 +277,32 @@ fn fill(client: &Socket) {
 }
 
 #[test]
+fn a_program_that_has_closed_its_output_gets_all_input_and_finishes_its_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("upload");
+    for script in ["exec cat >$1", "exec >&-; sleep 0.3; cat >$1"] {
+        let portsplit = run(&shell(&script.replace("$1", &file.display().to_string())));
+        let sent = [b">", &pattern(50_000)[..]].concat();
+        let client = portsplit.client_sending(&sent);
+        client.finish();
+        client.assert_closed_without_a_byte();
+        let line = portsplit.connection_of(&client.local());
+        assert_eq!(line.field("exit"), "", "{script}: it did not end by itself");
+        assert!(std::fs::read(&file).unwrap() == sent, "{script}: the bytes differ");
+    }
+}
+
+#[test]
+fn a_program_that_has_closed_its_output_and_does_not_end_is_ended() {
+    let portsplit = run_with("half_close_timeout = \"500ms\"", &shell("exec >&-; exec sleep 1000"));
+    let client = portsplit.client_sending(">");
+    eventually("the program runs", || !portsplit.process().children().is_empty());
+    client.finish();
+    client.assert_closed_without_a_byte();
+    eventually("the program is gone", || portsplit.process().children().is_empty());
+}
+
+#[test]
 fn packets_of_a_program_are_not_left_in_its_pipe() {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     let dir = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::record::{CUT_OFF, Ended, Record, Upstream};
 use crate::action::connect::{self, Attempt, Connected};
@@ -27,7 +27,7 @@ use crate::decision::{Decision, End, Outcome};
 use crate::limits::{Counters, Permit, Refusal};
 use crate::listener::Peer;
 use crate::log::Throttle;
-use crate::relay::{FirstFlight, Patience, Relay};
+use crate::relay::{Ending, FirstFlight, Patience, Relay};
 use crate::router::{Deciding, Router};
 use crate::server::worker::Leaving;
 use crate::stream::Stream;
@@ -350,6 +350,11 @@ async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, m
     let report = relay.run(patience(&plan.config), pin!(ended)).await;
     relayed.relay = None;
     let mut end = Ended::relayed(report);
+    // A program that has closed its output may still have input to take, and its work to finish.
+    if report.ending == Ending::Done {
+        let patience = plan.config.half_close_timeout;
+        let _ = timeout(patience.unwrap_or(Duration::MAX), child.exited()).await;
+    }
     match child.end().await {
         Ok(status) => end.exit = Some(status).filter(|status| !status.success()),
         Err(error) => end.error = Some(error.to_string()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::backend::pattern;
 use crate::support::config::{LISTEN, all_to, all_to_with};
 use crate::support::portsplit::run_config;
-use crate::support::process::Signal;
+use crate::support::process::{Signal, Tracer};
 use crate::support::{Backend, Portsplit, Socket, assert_took, eventually, tools};
 
 /// A backend that sends half of its answer, waits for the test's word, and sends the rest.
@@ -328,4 +328,22 @@ fn whoever_is_started_as_the_user_of_the_file_needs_no_right_to_become_it() {
         let ended = crate::support::process::wait_within(&mut child, crate::support::PATIENCE);
         assert_eq!(ended.and_then(|status| status.code()), Some(i32::from(!starts)), "as {user}");
     }
+}
+
+#[test]
+fn a_connection_that_is_just_being_accepted_is_drained_too() {
+    if !tools::have(&["strace"]) {
+        return;
+    }
+    let backend = Backend::tag("web");
+    let portsplit = Portsplit::start(&all_to_with("workers = 1", &backend));
+    // The worker has the connection, and takes its time to say so.
+    let _tracer = Tracer::attach(portsplit.process(), "accept4:delay_exit=500000:when=1");
+    let sockets = portsplit.process().sockets();
+    let client = portsplit.client_sending(">hello");
+    eventually("the worker has the connection", || portsplit.process().sockets() > sockets);
+    portsplit.signal(Signal::TERM);
+    client.finish();
+    assert_eq!(client.answer(), "web\n>hello");
+    portsplit.stop();
 }

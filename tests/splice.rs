@@ -2,35 +2,10 @@
 
 use crate::support::backend::pattern;
 use crate::support::config::all_to_with;
-use crate::support::process::{self, Proc};
-use crate::support::{Backend, Portsplit, eventually, tools};
+use crate::support::process::Tracer;
+use crate::support::{Backend, Portsplit, tools};
 
 const BYTES: usize = 2_000_000;
-
-/// A tracer that makes system calls of a running program fail, until this is dropped.
-struct Tracer(std::process::Child);
-
-impl Tracer {
-    /// Attaches to all threads of `process` and does what `inject` says, in the words of strace.
-    fn attach(process: Proc, inject: &str) -> Tracer {
-        let call = inject.split(':').next().unwrap();
-        let mut command = tools::quiet("strace");
-        command.args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-        command.args(["-e", &format!("inject={inject}"), "-p", &process.0.to_string()]);
-        let tracer = Tracer(command.spawn().unwrap());
-        eventually("every thread is traced", || {
-            process.threads().into_iter().all(|thread| !["", "0"].contains(&&*thread.status("TracerPid")))
-        });
-        tracer
-    }
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        process::signal(self.0.id(), process::Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
 
 /// Sends bytes through an echoing backend while the system calls named by `inject` fail, and expects them all back.
 fn relays_although(inject: &str) {

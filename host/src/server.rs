@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getegid, geteuid, getgid, getrlimit, getuid, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use self::pid_file::PidFile;
@@ -275,9 +276,13 @@ impl Server {
     /// Stops accepting and lets open connections end, until patience or a second signal ends them.
     async fn drain(&mut self, stop: &mut Stop) {
         self.listeners.clear();
-        self.tell_workers(|| Command::Drain);
+        let (obeyed, mut all_obeyed) = mpsc::channel(1);
+        self.tell_workers(|| Command::Drain { obeyed: obeyed.clone() });
+        drop(obeyed);
         tracing::info!(open = self.counters.open(), "draining");
         let none_open = async {
+            // What a worker accepts before it obeys is served like all others, so it has to be counted first.
+            let _ = all_obeyed.recv().await;
             while self.counters.open() > 0 {
                 self.counters.none_open.notified().await;
             }

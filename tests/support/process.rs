@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use super::tools::Output;
+use super::{eventually, tools};
 
 /// Runs `command` to its end with `stdin` as its input; kills it and fails the test after `limit`.
 #[track_caller]
@@ -171,6 +172,32 @@ impl Proc {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
         let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
         rest.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+/// A tracer that makes system calls of a running program fail, until this is dropped.
+pub struct Tracer(Child);
+
+impl Tracer {
+    /// Attaches to all threads of `process` and does what `inject` says, in the words of strace.
+    #[track_caller]
+    pub fn attach(process: Proc, inject: &str) -> Tracer {
+        let call = inject.split(':').next().unwrap();
+        let mut command = tools::quiet("strace");
+        command.args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+        command.args(["-e", &format!("inject={inject}"), "-p", &process.0.to_string()]);
+        let tracer = Tracer(command.spawn().unwrap());
+        eventually("every thread is traced", || {
+            process.threads().into_iter().all(|thread| !["", "0"].contains(&&*thread.status("TracerPid")))
+        });
+        tracer
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        signal(self.0.id(), Signal::TERM);
+        let _ = self.0.wait();
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) enum Command {
     Replace { id: u64, plan: Arc<Plan> },
     /// Accept no more from this listener.
     Close { id: u64 },
-    /// Accept no more at all and end what is undecided.
-    Drain,
+    /// Accept no more at all and end what is undecided; what is given along is dropped when that is so.
+    Drain { obeyed: mpsc::Sender<()> },
 }
 
 /// A running worker.
@@ -136,9 +136,10 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>) {
             Command::Close { id } => {
                 listeners.remove(&id);
             }
-            Command::Drain => {
+            Command::Drain { obeyed } => {
                 listeners.clear();
                 leaving.leave();
+                drop(obeyed);
             }
         }
     }

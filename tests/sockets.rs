@@ -155,6 +155,26 @@ fn urgent_data_of_a_client_stays_in_its_place() {
 }
 
 #[test]
+fn urgent_data_of_an_upstream_stays_in_its_place() {
+    let backend = Backend::tcp(|socket| {
+        let Socket::Tcp(tcp) = &socket else { panic!("the backend is TCP") };
+        while let Ok(1) = (&mut &socket).read(&mut [0]) {
+            socket.send("ab");
+            rustix::net::send(tcp, b"!", rustix::net::SendFlags::OOB).unwrap();
+            socket.send("cd");
+        }
+    });
+    for way in ["auto", "always", "never"] {
+        let portsplit = Portsplit::start(&all_to_with(&format!("splice = \"{way}\""), &backend));
+        let client = portsplit.client();
+        for _ in 0..50 {
+            client.send(">");
+            assert_eq!(client.receive(5), b"ab!cd", "{way}");
+        }
+    }
+}
+
+#[test]
 fn a_peer_that_vanishes_is_not_taken_for_one_that_has_finished() {
     if !tools::are_root() || !tools::have(&["ip"]) {
         return;

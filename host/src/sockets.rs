@@ -60,9 +60,9 @@ pub fn set_up(socket: &OwnedFd, role: Role, options: &SocketOptions) -> Result<(
     let fd = socket.as_fd();
     if role == Role::Listening {
         refused("nodelay", &options.nodelay, sockopt::set_tcp_nodelay(fd, options.nodelay))?;
-        // Urgent data stays in its place among the other bytes, since the relay passes on bytes and nothing beside them.
-        refused("urgent data in line", &true, sockopt::set_socket_oobinline(fd, true))?;
     }
+    // Urgent data stays in its place among the other bytes, since the relay passes on bytes and nothing beside them.
+    refused("urgent data in line", &true, sockopt::set_socket_oobinline(fd, true))?;
     if let Some(keepalive) = options.keepalive {
         refused("keepalive", &keepalive.as_secs(), set_keepalive(fd, keepalive))?;
     }

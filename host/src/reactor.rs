@@ -192,7 +192,7 @@ impl Reactor {
                 }
             }
         }
-        matches!(taken, Ok(EVENTS) | Err(Errno::INTR))
+        matches!(taken, Ok(EVENTS..) | Err(Errno::INTR))
     }
 }
 

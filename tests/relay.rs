@@ -172,6 +172,22 @@ fn a_half_closed_connection_with_progress_is_kept() {
 }
 
 #[test]
+fn a_slow_reader_is_not_cut_while_it_takes_what_the_kernel_holds_for_it() {
+    let len = 2_000_000;
+    let backend = Backend::source(len);
+    let portsplit = Portsplit::start(&all_to_with("half_close_timeout = \"500ms\"", &backend));
+    let client = portsplit.client();
+    client.small_receive_buffer();
+    client.send(">");
+    let mut got = Vec::new();
+    while got.len() < len {
+        got.extend(client.receive((len - got.len()).min(20_000)));
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    assert!(got == pattern(len), "the bytes differ");
+}
+
+#[test]
 fn a_flow_in_one_direction_only_is_not_idle() {
     let backend = Backend::tcp(|socket| {
         socket.receive(1);

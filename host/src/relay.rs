@@ -112,7 +112,7 @@ pub struct Relay {
     output_deadline: Option<Instant>,
     /// How many bytes the client has taken, at most, once it has all that the program itself wrote.
     output_most: u64,
-    /// How many bytes the client had not acknowledged when closing was last put off for them.
+    /// How many bytes both sides together had not acknowledged when the end was last put off for them.
     unacknowledged: usize,
     /// Made when there is something to wait for.
     timer: Option<Pin<Box<Sleep>>>,
@@ -209,6 +209,7 @@ impl Relay {
         let inward = self.inward.poll(cx, &mut self.client, client_is_gone, &mut self.upstream, last);
         if self.inward.bytes + self.outward.bytes != before {
             self.moved_at = Instant::now();
+            self.unacknowledged = usize::MAX;
         }
         if let Progress::SourceAborted = inward {
             return Poll::Ready(Ending::ClientReset);
@@ -230,10 +231,10 @@ impl Relay {
             _ => {}
         }
         let ending = ready!(self.poll_patience(cx, patience));
-        // To close now would destroy what a client that still sends has not taken, so that goes on for as long as it takes
-        // some of it.
-        let unacknowledged = self.client.unacknowledged_bytes();
-        if ending == Ending::Done && (1..self.unacknowledged).contains(&unacknowledged) {
+        // What a slow peer takes out of the kernel's buffers moves too, and would be destroyed now.
+        let unacknowledged = self.client.unacknowledged_bytes() + self.upstream.unacknowledged_bytes();
+        let of_patience = matches!(ending, Ending::Done | Ending::Idle | Ending::HalfClosed);
+        if of_patience && (1..self.unacknowledged).contains(&unacknowledged) {
             self.unacknowledged = unacknowledged;
             self.moved_at = Instant::now();
             return self.poll_patience(cx, patience);

@@ -232,7 +232,8 @@ impl Relay {
         }
         let ending = ready!(self.poll_patience(cx, patience));
         // What a slow peer takes out of the kernel's buffers moves too, and would be destroyed now.
-        let unacknowledged = self.client.unacknowledged_bytes() + self.upstream.unacknowledged_bytes();
+        let inward = self.inward.unacknowledged_bytes(&self.upstream);
+        let unacknowledged = inward + self.outward.unacknowledged_bytes(&self.client);
         let of_patience = matches!(ending, Ending::Done | Ending::Idle | Ending::HalfClosed);
         if of_patience && (1..self.unacknowledged).contains(&unacknowledged) {
             self.unacknowledged = unacknowledged;

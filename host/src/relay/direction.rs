@@ -84,6 +84,11 @@ impl Direction {
         self.taken < self.pending.len() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
     }
 
+    /// Returns how many bytes the target still has to acknowledge; none if it takes no more.
+    pub(super) fn unacknowledged_bytes(&self, target: &Stream) -> usize {
+        if let State::Refused { .. } = self.state { 0 } else { target.unacknowledged_bytes() }
+    }
+
     pub(super) fn refuse(&mut self, aborted: bool) {
         self.state = State::Refused { aborted };
         self.pending = Vec::new();

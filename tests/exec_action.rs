@@ -391,11 +391,12 @@ fn a_client_that_reads_late_gets_what_an_enlarged_pipe_holds() {
     let dir = tempfile::tempdir().unwrap();
     let len = 1 << 20;
     let (listen, go) = (dir.path().join("s"), dir.path().join("go"));
-    let script = format!("until [ -e {} ]; do sleep 0.01; done; exec head -c {len} /dev/zero", go.display());
+    let wait = format!("echo ready; until [ -e {} ]; do sleep 0.01; done", go.display());
+    let script = format!("{wait}; exec head -c {len} /dev/zero");
     let run = service("run", "prefix = '>'", &format!("exec = {}", shell(&script)));
     let portsplit = Portsplit::start(&format!("listen = [\"unix:{}\"]\n{run}", listen.display()));
     let client = portsplit.client_sending(">");
-    eventually("the program runs", || !portsplit.process().children().is_empty());
+    assert_eq!(client.receive_line(), "ready");
     let output = Proc(portsplit.process().children()[0]).descriptor(1).unwrap();
     rustix::pipe::fcntl_setpipe_size(&output, len).unwrap();
     drop(output);

@@ -24,6 +24,11 @@ pub(crate) fn bytes(kind: u8, objects: u8) -> Option<u16> {
     }
 }
 
+/// Whether a type is of the controlling direction, with one object only.
+pub(crate) fn is_command(kind: u8) -> bool {
+    matches!(kind, 45..=64 | 100..=113 | 120..=124 | 127)
+}
+
 /// The bytes of an element of a type; `None` for a type that does not exist or has no fixed size.
 pub(crate) fn element_bytes(kind: u8) -> Option<u8> {
     // Times have three bytes in the older types and seven in the newer.

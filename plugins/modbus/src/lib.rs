@@ -47,7 +47,9 @@ impl Classifier for Modbus {
 /// Whether this is how Lumberjack begins, which Beats speak: the version as a digit, `W`, a number of events as four
 /// bytes, and a frame with the version again, compressed, with data or with JSON.
 fn is_lumberjack(transaction: &[u8], unit: u8, code: u8) -> bool {
-    matches!(transaction, [b'1' | b'2', b'W']) && transaction.first() == Some(&unit) && matches!(code, b'C' | b'D' | b'J')
+    matches!(transaction, [b'1' | b'2', b'W'])
+        && transaction.first() == Some(&unit)
+        && matches!(code, b'C' | b'D' | b'J')
 }
 
 portsplit_plugin_sdk::export! {

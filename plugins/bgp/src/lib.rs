@@ -1,9 +1,9 @@
 //! The classifier for BGP-4: the message that opens a session (RFC 4271, sections 4.1 and 4.2).
 //!
 //! Sixteen bytes of ff, the message's length, type OPEN, version 4, the autonomous system, a hold time, the router's
-//! identifier and the length of the optional parameters, which must agree with the message's. A NOTIFICATION can come
-//! first too, from a speaker that refuses before it has introduced itself (section 8.2.1.5). The 16 bytes alone fix
-//! 128 bits.
+//! identifier and the length of the optional parameters. A NOTIFICATION can come first too, from a speaker that refuses
+//! before it has introduced itself (section 8.2.1.5), and the other messages from one that goes on with a session. The 16
+//! bytes alone fix 128 bits, so an OPEN whose values the other side will refuse is recognised as well.
 //!
 //! An autonomous system number of more than two bytes is in a capability (RFC 6793), so the parameters are read only
 //! where the two bytes say that it is.
@@ -11,10 +11,11 @@
 
 use portsplit_plugin_sdk::prelude::*;
 
-/// The most bytes of a message (section 4.1). The longer ones of RFC 8654 are never OPEN.
-const MAX_MESSAGE_BYTES: u16 = 4096;
-
+/// The header, which is all of a KEEPALIVE. Messages have up to 65535 bytes (RFC 8654).
 const HEADER_BYTES: u16 = 16 + 2 + 1;
+
+/// An UPDATE that announces nothing, and a ROUTE-REFRESH (RFC 2918).
+const UPDATE_BYTES: u16 = HEADER_BYTES + 4;
 
 /// An OPEN without parameters.
 const OPEN_BYTES: u16 = HEADER_BYTES + 10;
@@ -49,28 +50,35 @@ impl Classifier for Bgp {
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
         c.tag(&[0xff; 16])?;
-        let len = c.u16_be_in(NOTIFICATION_BYTES..=MAX_MESSAGE_BYTES)?;
-        match len.checked_sub(OPEN_BYTES) {
-            Some(parameters) if c.peek()? == 1 => open(&mut c, parameters, facts)?,
-            _ => {
-                c.tag(b"\x03")?;
-                // The errors of RFC 4271, 7313 and 9687.
-                c.u8_in(1..=8)?;
+        let len = c.u16_be_in(HEADER_BYTES..=u16::MAX)?;
+        // 128 is ROUTE-REFRESH as Cisco had it before the RFC.
+        let kind = c.u8_where(|kind| match kind {
+            1 => len >= OPEN_BYTES,
+            2 | 5 | 128 => len >= UPDATE_BYTES,
+            3 => len >= NOTIFICATION_BYTES,
+            4 => len == HEADER_BYTES,
+            _ => false,
+        })?;
+        match kind {
+            1 => open(&mut c, len - OPEN_BYTES, facts)?,
+            3 => {
+                c.u8_in(1..=8)?; // the errors of RFC 4271, 7313 and 9687
             }
+            _ => {}
         }
         Ok(Match)
     }
 }
 
 fn open(c: &mut Cursor<'_>, parameters: u16, facts: &mut Facts) -> Result<(), Stop> {
-    c.tag(b"\x01\x04")?;
-    let mut number = c.u16_be_in(1..=u16::MAX)?.into(); // 0 is nobody's (RFC 7607)
-    ensure(!(1..=2).contains(&c.u16_be()?))?; // hold time: none, or three seconds and more
-    let router = c.u32_be_in(1..=u32::MAX)?;
-    // The length, or 255 for the form with a longer one behind it (RFC 9072).
-    let len = c.u8_where(|len| u16::from(len) == parameters || len == 255 && parameters > 3)?;
+    c.tag(b"\x04")?;
+    let mut number = c.u16_be()?.into();
+    c.skip(2)?; // hold time
+    let router = c.u32_be()?;
+    let len = c.u8()?;
     if number == u32::from(AS_TRANS) {
         let list = c.take(usize::from(parameters).min(SEARCHED_BYTES))?;
+        // 255 says that a longer length follows behind it (RFC 9072).
         let long = len == 255 && list.starts_with(&[255]);
         number = number_in_parameters(list, long).unwrap_or(number);
     }
@@ -133,12 +141,12 @@ fn dotted(router: u32, into: &mut [u8; 15]) -> &[u8] {
 portsplit_plugin_sdk::export! {
     classifier: Bgp,
     name: "bgp",
-    description: "BGP-4 speakers, by their OPEN message, or a NOTIFICATION in its place.",
+    description: "BGP-4 speakers, by their OPEN message, or another one in its place.",
     protocols: ["bgp"],
     max_bytes: MAX_BYTES,
     facts: {
-        "as": "the speaker's autonomous system, as a decimal number of up to 32 bits; not with a NOTIFICATION",
-        "router_id": "the speaker's BGP identifier, as `192.0.2.1`; not with a NOTIFICATION",
+        "as": "the speaker's autonomous system, as a decimal number of up to 32 bits; only with OPEN",
+        "router_id": "the speaker's BGP identifier, as `192.0.2.1`; only with OPEN",
     },
     cannot_see: [
         "speakers that wait for the other side's OPEN before they send theirs",
@@ -149,7 +157,7 @@ portsplit_plugin_sdk::export! {
             .matches(29).fact("as", "65000").fact("router_id", "192.0.2.1"),
         Example::bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\x15\x03\x06\x05").matches(20),
         Example::bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff").undecided(),
-        Example::bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\x1d\x02").rejects(19),
+        Example::bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\x1d\x06").rejects(19),
         Example::text("GET / HTTP/1.1\r\n").rejects(1),
     ],
 }

@@ -1,7 +1,8 @@
 //! The classifier for DICOM: the A-ASSOCIATE-RQ that a client begins with (DICOM PS3.8, section 9.3.2).
 //!
 //! Type, a length, the protocol's version, and the titles of the called and the calling application entity, 16
-//! characters each. It is recognised behind the titles: more than 40 fixed bits, and 32 bytes that have to be text.
+//! characters each. It is recognised behind the titles: more than 40 fixed bits, and 32 bytes that have to be text. One of
+//! the titles may be empty, although neither should be.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -34,18 +35,23 @@ impl Classifier for Dicom {
         c.tag(b"\0")?; // no version but the first is defined, and it is a bit
         c.u8_where(|versions| versions & 1 == 1)?;
         c.skip(2)?; // reserved, and not to be tested
-        facts.add("called", title(&mut c)?);
-        facts.add("calling", title(&mut c)?);
+        let called = title(&mut c)?;
+        let calling = title(&mut c)?;
+        ensure(!called.is_empty() || !calling.is_empty())?;
+        for (name, title) in [("called", called), ("calling", calling)] {
+            if !title.is_empty() {
+                facts.add(name, title);
+            }
+        }
         Ok(Match)
     }
 }
 
-/// Reads a title: ASCII without a backslash, with spaces around it that do not count. Some clients fill it up with zero
-/// bytes.
+/// Reads a title: text without a backslash, which should be ASCII, with spaces around it that do not count. Some clients
+/// fill it up with zero bytes.
 fn title<'a>(c: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
     let text = c.part(TITLE_BYTES, |c| {
-        let text = c.take_while(TITLE_BYTES, |b| matches!(b, b' '..=b'~') && b != b'\\')?;
-        ensure(text.iter().any(|b| *b != b' '))?;
+        let text = c.take_while(TITLE_BYTES, |b| b >= b' ' && b != 0x7f && b != b'\\')?;
         c.take_while(TITLE_BYTES, |b| b == 0)?;
         Ok(text)
     })?;
@@ -67,7 +73,7 @@ portsplit_plugin_sdk::export! {
         Example::bytes(b"\x01\0\0\0\0\xcd\0\x01\0\0ARCHIVE         SCANNER-1       \0\0\0\0")
             .matches(42).fact("called", "ARCHIVE").fact("calling", "SCANNER-1"),
         Example::bytes(b"\x01\0\0\0\0\xcd\0\x01\0\0ARCH").undecided(),
-        Example::bytes(b"\x01\0\0\0\0\xcd\0\x01\0\0                ").rejects(26),
+        Example::bytes(b"\x01\0\0\0\0\xcd\0\x01\0\0                                ").rejects(42),
         Example::bytes(b"\x01\0\0\0\0\xcd\0\x02").rejects(8),
         Example::bytes(b"\x02\0").rejects(1),
         Example::text("GET / HTTP/1.1\r\n").rejects(1),

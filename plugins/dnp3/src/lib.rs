@@ -1,8 +1,8 @@
 //! The classifier for DNP3 over TCP: the first link frame (IEEE 1815-2012, clauses 9 and 13).
 //!
-//! Two fixed bytes, a length, control, destination and source, and a checksum over these eight bytes. The control byte
-//! of a first frame has the bit of the primary station, with one of its six functions, and those without user data have
-//! the least length. User data may be of no byte: stations are tried with such frames.
+//! Two fixed bytes, a length, control, destination and source, and a checksum over these eight bytes, which is enough:
+//! stations are tried with functions that do not exist and with data where none belong, and one that goes on with a
+//! connection may answer first.
 //!
 //! A station discards a frame with a wrong checksum and looks for the next start (clause 9.2.4), and so does this: a few
 //! such frames may come first.
@@ -73,11 +73,7 @@ impl Classifier for Dnp3 {
 /// Reads what follows the start.
 fn header(mut c: Cursor<'_>) -> Result<Header, Stop> {
     let len = c.u8_in(MIN_LEN..=u8::MAX)?;
-    let control = c.u8_where(|control| match control & 0x4f {
-        0x40 | 0x41 | 0x42 | 0x49 => len == MIN_LEN, // resets, test, request of the link's state
-        0x43 | 0x44 => true,                         // user data, confirmed or not
-        _ => false,
-    })?;
+    let control = c.u8()?;
     let destination = c.u16_le()?;
     let source = c.u16_le()?;
     let ([d0, d1], [s0, s1], [start0, start1]) = (destination.to_le_bytes(), source.to_le_bytes(), START);
@@ -130,7 +126,6 @@ portsplit_plugin_sdk::export! {
         Example::bytes(b"\x05\x64\x05\xc0\x01\x00\x00\x04\xe9\x21")
             .matches(10).fact("from", "master").fact("destination", "1").fact("source", "1024"),
         Example::bytes(b"\x05\x64\x05\xc0\x01\x00\x00\x04\xe9\x20\x05\x64\x05\xc0\x01\x00\x00\x04\xe9\x21").matches(20),
-        Example::bytes(b"\x05\x64\x05\x80").rejects(4),
         Example::bytes(b"\x05\x64\x05\xc0\x01\x00").undecided(),
         Example::bytes(b"\x05\x64\x04").rejects(3),
         Example::text("GET / HTTP/1.1\r\n").rejects(1),

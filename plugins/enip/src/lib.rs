@@ -3,8 +3,8 @@
 //!
 //! 24 bytes, little endian: command, length, session, status, eight bytes of the sender's, options. A client asks who is
 //! there (ListServices, ListIdentity, ListInterfaces, without data) or registers a session (with version and options);
-//! status and options are zero in all of them. So are they, and nearly all else, in the commands 1 to 3, which are
-//! reserved for what there was before; and in the requests of a client that goes on with a session it has.
+//! status and options are zero in all of them. So are they, and nearly all else, in the commands 1 and 2, which are
+//! reserved for what there was before; and in the requests of a client that goes on with a session it has, or ends it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -31,14 +31,15 @@ impl Classifier for Enip {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        let command = c.u8_where(|command| matches!(command, 0x01..=0x04 | 0x63..=0x65 | 0x6f | 0x70))?;
+        let command = c.u8_where(|command| matches!(command, 0x01 | 0x02 | 0x04 | 0x63..=0x66 | 0x6f | 0x70))?;
         c.tag(b"\x00")?;
         let (name, len, session) = match command {
-            0x01..=0x03 => ("legacy", 0..=0, 0..=0),
+            0x01 | 0x02 => ("legacy", 0..=0, 0..=0),
             0x04 => ("list-services", 0..=0, 0..=u32::MAX),
             0x63 => ("list-identity", 0..=0, 0..=u32::MAX),
             0x64 => ("list-interfaces", 0..=0, 0..=u32::MAX),
             0x65 => ("register-session", 4..=4, 0..=u32::MAX),
+            0x66 => ("unregister-session", 0..=0, 1..=u32::MAX),
             0x6f => ("send-rr-data", MIN_DATA_BYTES..=u16::MAX, 1..=u32::MAX),
             _ => ("send-unit-data", MIN_DATA_BYTES..=u16::MAX, 1..=u32::MAX),
         };
@@ -69,11 +70,12 @@ portsplit_plugin_sdk::export! {
     max_bytes: MAX_BYTES,
     facts: {
         "command": "the request: `register-session`, `list-identity`, `list-services`, `list-interfaces`; `legacy` for the \
-                    commands 1 to 3; `send-rr-data` or `send-unit-data` in a session that the server does not know",
+                    commands 1 and 2; `send-rr-data`, `send-unit-data` or `unregister-session` in a session that the \
+                    server does not know",
     },
     cannot_see: [
         "which device or tag is meant, which comes inside the session",
-        "a client whose first command is NOP, which is nearly all zeros",
+        "a client whose first command is NOP, which is nearly all zeros, or the reserved command 3, which looks like RTMP",
         "a client that asks for services with the session 5, which is how a client of Cassandra begins",
     ],
     examples: [
@@ -81,7 +83,7 @@ portsplit_plugin_sdk::export! {
             .matches(28).fact("command", "register-session"),
         Example::bytes(b"\x63\x00\x00\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0").matches(24).fact("command", "list-identity"),
         Example::bytes(b"\x65\x00\x04\x00\0\0\0\0\0\0\0\0").undecided(),
-        Example::bytes(b"\x66\x00").rejects(1),
+        Example::bytes(b"\x67\x00").rejects(1),
         Example::text("GET / HTTP/1.1\r\n").rejects(1),
     ],
 }

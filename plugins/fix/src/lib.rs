@@ -2,7 +2,7 @@
 //!
 //! A message is a list of fields `tag=value`, each with a byte 01 behind it. The first three have to be the version,
 //! the length of what follows, and the type, in this order, which is enough. The fields behind them are read for the
-//! names of both sides, which every message has in its header.
+//! names of both sides, which every message has in its header; one that is not as it should be ends that.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -45,8 +45,9 @@ impl Classifier for Fix {
         facts.add("version", version);
         let mut known = false;
         match c.part(len, |c| body(c, facts, &mut known)) {
-            // The body needs not be read to its end.
+            // The body needs not be read to its end, nor be right.
             Err(Reject) if known => Ok(Match),
+            Err(NeedMore(total)) if known && total > MAX_BYTES => Ok(Match),
             answer => answer.map(|()| Match),
         }
     }
@@ -63,6 +64,7 @@ fn body(c: &mut Cursor<'_>, facts: &mut Facts, known: &mut bool) -> Result<(), S
     let kind = c.take_until_where(SOH, MAX_TYPE_BYTES, |b| b.is_ascii_alphanumeric())?;
     ensure(!kind.is_empty())?;
     facts.add("type", kind);
+    *known = true;
     let (mut sender, mut target) = (false, false);
     for _ in 0..MAX_FIELDS {
         if c.at_end() {
@@ -70,20 +72,16 @@ fn body(c: &mut Cursor<'_>, facts: &mut Facts, known: &mut bool) -> Result<(), S
         }
         let tag = number(c, b'=')?;
         let value = c.take_until_where(SOH, MAX_VALUE_BYTES, |b| b >= b' ')?;
-        ensure(!value.is_empty())?;
-        if tag == SENDER && !sender {
-            facts.add("sender", value);
-            sender = true;
-        }
-        if tag == TARGET && !target {
-            facts.add("target", value);
-            target = true;
+        for (name, wanted, found) in [("sender", SENDER, &mut sender), ("target", TARGET, &mut target)] {
+            if tag == wanted && !*found && !value.is_empty() {
+                facts.add(name, value);
+                *found = true;
+            }
         }
         if sender && target {
             break;
         }
     }
-    *known = true;
     Ok(())
 }
 
@@ -111,7 +109,7 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "FIX in its binary forms (FAST, SBE) or as XML",
-        "a header with a value of more than 128 bytes in front of the names, or of more than 2 KiB, which is rejected",
+        "names behind a value that has control characters or more than 128 bytes, or behind 2 KiB",
     ],
     examples: [
         Example::text("8=FIX.4.2\x019=57\x0135=A\x0149=ALICE\x0156=BROKER\x0134=1\x01").matches(39)

@@ -65,7 +65,7 @@ fn request(c: &mut Cursor<'_>, facts: &mut Facts, known: &mut bool) -> Result<()
     // Without a host another zero follows, and parameters, or nothing.
     if !c.at_end() && c.peek()? != 0 {
         c.tag(b"host=")?;
-        let host = c.take_until_where(0, MAX_HOST_BYTES, |b| b.is_ascii_graphic())?;
+        let host = c.take_until_where(0, MAX_HOST_BYTES, |b| b > b' ' && b != 0x7f)?;
         facts.add_host("host", host);
     }
     *known = true;

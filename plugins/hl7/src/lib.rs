@@ -3,10 +3,14 @@
 //!
 //! The byte 0b, `MSH`, a separator, the encoding characters and the separator again: 40 fixed bits and some that are
 //! nearly so. It is recognised behind the message's type, the ninth field of a header, which is the last one of
-//! interest.
+//! interest. Some senders leave MLLP out, for HL7 asks for no particular transport; without the start of a block the
+//! separators have to be the recommended ones, `MSH|^~\&`.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
+
+/// The start of a block.
+const START: u8 = 0x0b;
 
 /// The most bytes looked at: the block's start, and the fields up to the type.
 const MAX_BYTES: usize = 2048;
@@ -41,7 +45,12 @@ impl Classifier for Hl7 {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        c.tag(b"\x0b")?;
+        if c.peek()? == START {
+            c.skip(1)?;
+        } else {
+            let mut ahead = c;
+            ahead.tag(b"MSH|^~\\&")?;
+        }
         let message = c.one_of(&[b"MSH", b"FHS", b"BHS"])? == 0;
         let separator = c.u8_where(|b| b.is_ascii_punctuation())?;
         let encoding = c.take_until_where(separator, MAX_ENCODING_BYTES, |b| b.is_ascii_punctuation())?;
@@ -77,7 +86,7 @@ fn is_text(byte: u8) -> bool {
 portsplit_plugin_sdk::export! {
     classifier: Hl7,
     name: "hl7",
-    description: "HL7 version 2 over MLLP, by the header segment of the first message or batch.",
+    description: "HL7 version 2 over MLLP or without it, by the header segment of the first message or batch.",
     protocols: ["hl7"],
     max_bytes: MAX_BYTES,
     facts: {
@@ -88,7 +97,8 @@ portsplit_plugin_sdk::export! {
         "type": "the message's type, such as `ADT^A01^ADT_A01` (MSH-9)",
     },
     cannot_see: [
-        "messages without MLLP's start of a block, and those of HL7 version 3, which are XML",
+        "messages without MLLP's start of a block that have other separators than `|^~\\&`, and those of HL7 version 3, \
+         which are XML",
         "messages in UTF-16 or UTF-32",
     ],
     examples: [
@@ -96,7 +106,8 @@ portsplit_plugin_sdk::export! {
             .matches(52).fact("sending_application", "LAB").fact("type", "ORU^R01"),
         Example::text("\x0bMSH|^~\\&|LAB|WARD").undecided(),
         Example::text("\x0bMSH|^~\\&LAB").rejects(10),
-        Example::text("MSH|^~\\&|LAB").rejects(1),
+        Example::text("MSH|^~\\&|LAB|WARD\r").matches(18).fact("sending_application", "LAB"),
+        Example::text("MSH^~|\\&^LAB").rejects(4),
         Example::text("GET / HTTP/1.1\r\n").rejects(1),
     ],
 }

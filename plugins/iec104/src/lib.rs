@@ -2,8 +2,9 @@
 //! connects (IEC 60870-5-104, section 5).
 //!
 //! A frame is the byte 68, a length and four bytes of control. A station begins with STARTDT, or tests the connection
-//! with TESTFR: six fixed bytes. One that sends information at once, without being allowed to, is recognised by it: the
-//! size of each type's objects is known, so that type, number of objects and length have to agree.
+//! with TESTFR: six fixed bytes, as are their confirmations, which come first from one that was asked first. One that
+//! sends information at once, without being allowed to, is recognised by it: the size of each type's objects is known, so
+//! that type, number of objects and length have to agree.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod types;
@@ -34,38 +35,39 @@ impl Classifier for Iec104 {
         if len > CONTROL {
             return information(c, len - CONTROL, facts);
         }
-        let frames: [(&[u8], &str); 4] =
-            [(b"\x07", "startdt"), (b"\x43", "testfr"), (b"\x13", "stopdt"), (b"\x01", "supervisory")];
-        let index = c.one_of(&frames.map(|(control, _)| control))?;
+        let name = match c.u8()? {
+            0x01 => "supervisory",
+            0x07 | 0x0b => "startdt",
+            0x13 | 0x23 => "stopdt",
+            0x43 | 0x83 => "testfr",
+            _ => return Err(Reject),
+        };
         c.tag(b"\x00")?;
-        if index == 3 {
+        if name == "supervisory" {
             c.u8_where(is_even)?; // how many frames were received
             c.skip(1)?;
         } else {
             c.tag(b"\x00\x00")?;
         }
-        if let Some((_, name)) = frames.get(index) {
-            facts.add("frame", name);
-        }
+        facts.add("frame", name);
         Ok(Match)
     }
 }
 
 /// Reads a frame with information: how many frames were sent and received, whose lowest bits are 0, then `len` bytes of
-/// information (IEC 60870-5-101, section 7). In the middle of a connection, where the numbers fix nothing, only a
-/// command is recognised, which is the shortest and strictest there is.
+/// information (IEC 60870-5-101, section 7). The numbers are 0 at first, but fix nothing where a connection goes on.
 fn information(mut c: Cursor<'_>, len: u8, facts: &mut Facts) -> Answer {
-    let sent = [c.u8_where(is_even)?, c.u8()?];
-    let received = [c.u8_where(is_even)?, c.u8()?];
-    let begins = sent == [0; 2] && received == [0; 2];
-    let kind = c.u8_where(|kind| types::element_bytes(kind).is_some() && (begins || types::is_command(kind)))?;
-    c.u8_where(|objects| types::bytes(kind, objects) == Some(len.into()) && (begins || objects == 1))?;
-    // The upper bit marks a test, the next a refusal, which is an answer. A command is a request, an activation or its
-    // end, or part of a file.
-    c.u8_where(|cause| match cause & 0x7f {
-        5 | 6 | 8 | 13 => true,
-        cause => begins && !types::is_command(kind) && (1..=47).contains(&cause),
+    for _ in 0..2 {
+        c.u8_where(is_even)?;
+        c.skip(1)?;
+    }
+    let kind = c.u8_where(|kind| types::element_bytes(kind).is_some() || kind == types::SEGMENT)?;
+    c.u8_where(|objects| match types::bytes(kind, objects) {
+        Some(bytes) => bytes == len.into() && (objects == 1 || !types::is_command(kind)),
+        None => kind == types::SEGMENT && objects == 1,
     })?;
+    // The upper bit marks a test, the next a refusal.
+    c.u8_where(|cause| (1..=47).contains(&(cause & 0x3f)))?;
     facts.add("frame", "information");
     facts.add_number("type", kind.into());
     Ok(Match)
@@ -94,7 +96,7 @@ portsplit_plugin_sdk::export! {
         Example::bytes(b"\x68\x04\x07\x00\x00\x00").matches(6).fact("frame", "startdt"),
         Example::bytes(b"\x68\x0e\x00\x00\x00\x00\x64\x01\x06\x00\x01\x00\x00\x00\x00\x14")
             .matches(9).fact("frame", "information").fact("type", "100"),
-        Example::bytes(b"\x68\x04\x0b\x00\x00\x00").rejects(3),
+        Example::bytes(b"\x68\x04\x47\x00\x00\x00").rejects(3),
         Example::bytes(b"\x68\x04\x07").undecided(),
         Example::text("hello\r\n").rejects(5),
     ],

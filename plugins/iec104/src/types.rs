@@ -6,6 +6,9 @@ const HEADER: u16 = 1 + 1 + 1 + 1 + 2;
 /// The address of an object.
 const ADDRESS: u16 = 3;
 
+/// The type of a file's segment, which says itself how long it is.
+pub(crate) const SEGMENT: u8 = 125;
+
 /// The least information: one object without an element.
 pub(crate) const MIN_BYTES: u8 = (HEADER + ADDRESS) as u8;
 
@@ -21,7 +24,7 @@ pub(crate) fn bytes(kind: u8, objects: u8) -> Option<u16> {
     }
 }
 
-/// Whether a type is of the controlling direction.
+/// Whether a type is of the controlling direction, with one object only.
 pub(crate) fn is_command(kind: u8) -> bool {
     matches!(kind, 45..=64 | 100..=113 | 120..=124 | 127)
 }

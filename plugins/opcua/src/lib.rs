@@ -3,6 +3,8 @@
 //!
 //! `HELF`, the message's size, five numbers, and the endpoint's URL, which fills the message; or `RHEF`, the size, the
 //! server's URI and the URL. All numbers are little endian. It is recognised when the URL is complete.
+//!
+//! A client that goes on with a connection sends messages of its secure channel (section 6.7.2), which begin as clearly.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -15,6 +17,11 @@ const MAX_URL_BYTES: u32 = 1024;
 
 /// Headers, one text that is passed over, and the URL.
 const MAX_BYTES: usize = 32 + (MAX_TEXT_BYTES + MAX_URL_BYTES) as usize;
+
+/// The size of a message of a channel: at least type and size, the channel's number, one for the key, and two that
+/// count; and what no buffer has.
+const MIN_CHANNEL_BYTES: u32 = 8 + 4 + 4 + 8;
+const MAX_CHANNEL_BYTES: u32 = 16 << 20;
 
 /// A text that is not there has this length.
 const NO_TEXT: u32 = u32::MAX;
@@ -31,7 +38,13 @@ impl Classifier for OpcUa {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        let reverse = c.one_of(&[b"HELF", b"RHEF"])? == 1;
+        let kind = c.one_of(&[b"HELF", b"RHEF", b"OPNF", b"MSGF", b"MSGC", b"CLOF"])?;
+        if kind > 1 {
+            c.u32_le_in(MIN_CHANNEL_BYTES..=MAX_CHANNEL_BYTES)?;
+            facts.add("message", "channel");
+            return Ok(Match);
+        }
+        let reverse = kind == 1;
         if reverse {
             let size = c.u32_le_in(8 + 4 + 4..=8 + 2 * (4 + MAX_TEXT_BYTES))?;
             c.limit(size as usize - 8)?;
@@ -72,7 +85,8 @@ portsplit_plugin_sdk::export! {
     facts: {
         "endpoint": "the URL the client connects to, such as `opc.tcp://example.org:4840/line1`; missing if it has more \
                      than 1024 bytes",
-        "message": "`hello` from a client, `reverse-hello` from a server",
+        "message": "`hello` from a client, `reverse-hello` from a server, `channel` from a client that goes on with a \
+                    connection",
     },
     cannot_see: [
         "OPC UA over HTTPS or WebSockets, which are TLS or HTTP",

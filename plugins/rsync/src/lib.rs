@@ -36,7 +36,7 @@ impl Classifier for Rsync {
         }
         let version = input.bytes.get(GREETING.len()..c.position()).unwrap_or_default();
         // The names of digests follow since version 3.2 of the program.
-        c.u8_where(|b| matches!(b, b' ' | b'\n'))?;
+        c.u8_where(|b| matches!(b, b' ' | b'\r' | b'\n'))?;
         facts.add("version", version);
         Ok(Match)
     }

@@ -5,6 +5,8 @@
 //! The two lengths have to agree, the destination is not known yet, and the parameters, each a code with the upper bit
 //! set, a length and a value, have to end where the header ends; the size of packets or an access point (TSAP) is among
 //! them. A request without any is RDP's, and so is one with RDP's cookie or negotiation, whose first byte is below 80.
+//!
+//! A client that goes on with a connection sends data (X.224, section 13.7). With S7's number in it this is certain, too.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -42,6 +44,9 @@ impl Classifier for S7comm {
         c.tag(b"\x03\x00")?;
         let least = OUTSIDE + FIXED + MIN_PARAMETERS;
         let inside = c.u16_be_in(least..=OUTSIDE + MAX_HEADER + MAX_USER_DATA)? - OUTSIDE;
+        if c.peek()? == 2 {
+            return data(c);
+        }
         let least = inside.saturating_sub(MAX_USER_DATA).max(FIXED + MIN_PARAMETERS);
         let header = c.u8_in(least as u8..=inside.min(MAX_HEADER) as u8)?;
         c.part(header.into(), |c| {
@@ -53,6 +58,19 @@ impl Classifier for S7comm {
         })?;
         Ok(Match)
     }
+}
+
+/// Reads the header of data, and S7's number with the kind of message, of the older controllers or of the newer ones.
+fn data(mut c: Cursor<'_>) -> Answer {
+    c.tag(b"\x02\xf0")?;
+    c.u8_where(|number| number & 0x7f == 0)?; // whether it is the last of several
+    if c.u8_where(|protocol| matches!(protocol, 0x32 | 0x72))? == 0x32 {
+        c.u8_where(|kind| matches!(kind, 1..=3 | 7))?;
+        c.tag(b"\x00\x00")?;
+    } else {
+        c.u8_where(|kind| matches!(kind, 1..=3 | 0xfe))?;
+    }
+    Ok(Match)
 }
 
 fn parameters(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {

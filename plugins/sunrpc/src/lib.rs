@@ -21,8 +21,9 @@ const LAST: u32 = 1 << 31;
 /// The mark of the first fragment, and the call up to the procedure.
 const MAX_BYTES: usize = 4 + 4 * 6;
 
-/// The highest version and procedure that are taken for one. Programs have a handful of versions and some dozens of
-/// procedures; the numbers stay far below this, and text or random bytes do not.
+/// The highest version and procedure of a call whose first fragment is not its last: the mark fixes nothing there, and
+/// SMPP, which is followed by text, begins in the same way. Programs have a handful of versions and some dozens of
+/// procedures.
 const MAX_NUMBER: u32 = 0xffff;
 
 /// Recognises ONC RPC clients; it has nothing to configure.
@@ -44,8 +45,10 @@ impl Classifier for SunRpc {
         c.skip(4)?; // the call's identifier
         c.tag(b"\x00\x00\x00\x00\x00\x00\x00\x02")?;
         let program = c.u32_be()?;
-        let version = c.u32_be_in(0..=MAX_NUMBER)?;
-        let procedure = c.u32_be_in(0..=MAX_NUMBER)?;
+        // Who only wants to know whether there is RPC asks for versions that do not exist.
+        let most = if last == 0 { MAX_NUMBER } else { u32::MAX };
+        let version = c.u32_be_in(0..=most)?;
+        let procedure = c.u32_be_in(0..=most)?;
         facts.add_number("program", program);
         facts.add_number("version", version);
         facts.add_number("procedure", procedure);

@@ -28,31 +28,27 @@ impl Classifier for Syslog {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        if c.peek()? == b'<' {
-            return message(&mut c, facts).map(|()| Match);
-        }
-        ensure(c.peek()? != b'0')?;
-        let count = number(&mut c, MAX_COUNT, b' ')?;
         let mut recognised = false;
-        let read = c.part(count, |c| {
-            priority(c, facts)?;
-            recognised = true;
-            header::read(c, facts)
-        });
+        let read = if c.peek()? == b'<' {
+            message(&mut c, facts, &mut recognised)
+        } else {
+            ensure(c.peek()? != b'0')?;
+            let count = number(&mut c, MAX_COUNT, b' ')?;
+            c.part(count, |c| message(c, facts, &mut recognised))
+        };
         match read {
-            Err(stop @ NeedMore(_)) => Err(stop),
+            // A message that ends with the connection can be shorter than a header.
+            Err(stop @ NeedMore(_)) if !recognised || !input.is_last() => Err(stop),
             _ => ensure(recognised).map(|()| Match),
         }
     }
 }
 
-/// Reads a message that a line end closes, as far as its facts go.
-fn message(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
+/// Reads a message as far as its facts go, and says in `recognised` whether it is one.
+fn message(c: &mut Cursor<'_>, facts: &mut Facts, recognised: &mut bool) -> Result<(), Stop> {
     priority(c, facts)?;
-    match header::read(c, facts) {
-        Err(stop @ NeedMore(_)) => Err(stop),
-        _ => Ok(()),
-    }
+    *recognised = true;
+    header::read(c, facts)
 }
 
 /// RFC 5424, section 6.2.1: eight times the facility, plus the severity.
@@ -63,7 +59,7 @@ fn priority(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
     let severity = SEVERITIES.get(value % 8).ok_or(Reject)?;
     // A message has at least one character, in ASCII or UTF-8.
     let first = c.peek()?;
-    ensure(first >= b' ' && first != 0x7f)?;
+    ensure(first == b'\t' || first >= b' ' && first != 0x7f)?;
     facts.add("facility", facility);
     facts.add("severity", severity);
     Ok(())

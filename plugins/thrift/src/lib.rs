@@ -1,5 +1,6 @@
 //! The classifier for Thrift: the beginning of the first call (Apache Thrift, doc/specs/thrift-binary-protocol.md,
-//! thrift-compact-protocol.md, HeaderFormat.md, and "Framed vs. unframed transport" in thrift-rpc.md).
+//! thrift-compact-protocol.md, HeaderFormat.md, and "Framed vs. unframed transport" in thrift-rpc.md), or the SASL
+//! negotiation in front of it (thrift-sasl-spec.txt), as Hive and Impala have.
 //!
 //! A message has a version, a type (call or oneway), the method's name, and a number. It comes as it is, in a frame
 //! with a length of four bytes, or in a frame with a header (THeader). The binary protocol's version and name's length
@@ -46,6 +47,10 @@ impl Classifier for Thrift {
             facts.add("transport", "unframed");
             return message(&mut c, facts);
         }
+        if c.peek()? == SASL_START {
+            facts.add("transport", "sasl");
+            return sasl(&mut c);
+        }
         let len = c.u32_be_in(MIN_FRAME_BYTES..=MAX_FRAME_BYTES)?;
         c.limit(len as usize)?;
         if c.peek()? == 0x0f {
@@ -55,6 +60,25 @@ impl Classifier for Thrift {
         facts.add("transport", "framed");
         message(&mut c, facts)
     }
+}
+
+/// The status that starts a negotiation, and those of a response: another one is expected, or it was the last. A frame
+/// that begins with the same byte would have 16 MB.
+const SASL_START: u8 = 1;
+const SASL_RESPONSES: [u8; 2] = [2, 5];
+
+/// The longest name of a mechanism (RFC 4422, section 3.1).
+const MAX_MECHANISM_BYTES: u32 = 20;
+
+/// Status, length and mechanism, and the status of the response, which clients send at once.
+fn sasl(c: &mut Cursor<'_>) -> Answer {
+    c.u8()?;
+    let len = c.u32_be_in(1..=MAX_MECHANISM_BYTES)?;
+    for _ in 0..len {
+        c.u8_where(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-' || b == b'_')?;
+    }
+    c.u8_where(|status| SASL_RESPONSES.contains(&status))?;
+    Ok(Match)
 }
 
 /// A call in one of the two protocols, which differ in their first byte.
@@ -121,11 +145,12 @@ portsplit_plugin_sdk::export! {
     facts: {
         "method": "the method that is called, `service:method` if several services are multiplexed",
         "protocol": "`binary` or `compact`",
-        "transport": "`framed`, `unframed` or `header` (THeader; the message may be compressed: no `method` then)",
+        "transport": "`framed`, `unframed`, `header` (THeader; the message may be compressed: no `method` then) or `sasl` \
+                      (neither `method` nor `protocol`)",
     },
     cannot_see: [
         "the old binary protocol without a version (non-strict), which is only a length and a name",
-        "calls in JSON, over HTTP, over SASL, and fbthrift's Rocket",
+        "calls in JSON, over HTTP, behind SASL's negotiation, and fbthrift's Rocket",
     ],
     examples: [
         Example::bytes(b"\x80\x01\0\x01\0\0\0\x04ping\0\0\0\x01\0")

@@ -5,7 +5,6 @@
 //! there is urgent data. Events are edges: a task that finds nothing there has to say so before it waits.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
 
@@ -178,7 +177,7 @@ impl Reactor {
         slot.filter(|slot| slot.generation == watch.generation).ok_or(Errno::BADF)
     }
 
-    /// Takes events from the kernel and wakes whom they concern; `false` if there were none.
+    /// Takes events from the kernel and wakes whom they concern; `true` if there may be more.
     fn collect(&mut self) -> bool {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let taken = epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&at_once));
@@ -193,7 +192,7 @@ impl Reactor {
                 }
             }
         }
-        matches!(taken, Ok(1..) | Err(Errno::INTR))
+        matches!(taken, Ok(EVENTS..) | Err(Errno::INTR))
     }
 }
 
@@ -228,27 +227,11 @@ pub(crate) fn start() -> Result<(), Errno> {
     tokio::spawn(async move {
         let _driven = driven;
         while let Ok(mut ready) = epoll.readable().await {
-            // Once those who were woken have run there often is more, and asking here is cheaper than being woken.
-            while with(|reactor| Ok(reactor.collect())) == Ok(true) {
-                let_others_run().await;
-            }
+            while with(|reactor| Ok(reactor.collect())) == Ok(true) {}
             ready.clear_ready();
         }
     });
     Ok(())
-}
-
-/// Lets all tasks run that are to run now. Yielding to the runtime would also make it look for events of its own.
-async fn let_others_run() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Notes the end of the runtime that waits for the reactor.

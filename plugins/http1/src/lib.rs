@@ -74,7 +74,7 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "the path in a request line that is cut or has more than 8 KiB, and fields after the first 8 KiB; such a line is \
-         rejected unless its method is a usual one and its target a path",
+         rejected unless its method is a usual one and its target a path or a URI",
         "requests of HTTP/0.9 (no version, no fields) for more than 768 bytes, which are rejected",
         "whether `GET /key` alone is HTTP/0.9 or a command someone types for Redis",
         "a second request on the same connection, which can name another host",

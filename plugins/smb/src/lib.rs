@@ -4,7 +4,8 @@
 //! A message has a length in front, `FF` or `FE` and `SMB`, a header of a fixed size that says it is a request, and the
 //! list of dialects, whose count has to fit the length. On port 139 a client first asks for a session by NetBIOS names
 //! and waits for the answer; the names' lengths have to add up. A request other than the negotiation is SMB too, from a
-//! client that goes on where it was; only its header is read.
+//! client that goes on where it was, encrypted or compressed maybe (MS-SMB2, sections 2.2.41 and 2.2.42); only its
+//! header is read.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod dialects;
@@ -20,6 +21,9 @@ const SMB1_HEADER: u32 = 32;
 const SMB1_LEAST: u32 = SMB1_HEADER + 1 + 2;
 const SMB2_HEADER: u32 = 64;
 const SMB2_LEAST: u32 = SMB2_HEADER + 4;
+
+/// The header in front of an encrypted message.
+const ENCRYPTED_HEADER: usize = 52;
 
 /// Recognises SMB clients; it has nothing to configure.
 pub struct Smb;
@@ -38,15 +42,17 @@ impl Classifier for Smb {
         }
         let len = c.u24_be_in(SMB1_LEAST..=0xff_ffff)?;
         c.limit(len as usize)?;
-        match c.one_of(&[b"\xffSMB", b"\xfeSMB"])? {
+        match c.one_of(&[b"\xffSMB", b"\xfeSMB", b"\xfdSMB", b"\xfcSMB"])? {
             0 => smb1(c, facts),
-            _ => smb2(c, facts),
+            1 => smb2(c, facts),
+            2 => encrypted(c, facts),
+            _ => compressed(c, facts),
         }
     }
 }
 
 fn smb1(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
-    let negotiates = c.u8()? == 0x72;
+    let negotiates = c.u8_where(is_smb1_command)? == 0x72;
     c.skip(4)?; // status
     c.u8_where(|flags| flags & 0x80 == 0)?; // the upper flag marks an answer
     if !negotiates {
@@ -59,6 +65,11 @@ fn smb1(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     let list = c.u16_le_in(3..=most)?;
     c.limit(list.into())?;
     dialects::of_smb1(c, facts)
+}
+
+/// Whether a request can have this code (MS-CIFS, section 2.2.2.1).
+fn is_smb1_command(code: u8) -> bool {
+    matches!(code, 0..=0x14 | 0x1a..=0x35 | 0x70..=0x75 | 0x80..=0x84 | 0xa0..=0xa5 | 0xc0..=0xc3)
 }
 
 fn smb2(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
@@ -78,6 +89,23 @@ fn smb2(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     let count = c.u16_le_in(1..=most.min(u16::MAX.into()) as u16)?;
     c.skip(2 + 2 + 4 + 16 + 8)?; // security mode, capabilities, client, start time or contexts
     dialects::of_smb2(c, count, facts)
+}
+
+fn encrypted(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+    let message = c.left().unwrap_or(0).checked_sub(ENCRYPTED_HEADER - 4).ok_or(Reject)? as u32;
+    c.skip(16 + 16)?; // signature, nonce
+    c.u32_le_in(message..=message)?;
+    c.tag(b"\x00\x00\x01\x00")?; // reserved, and that it is encrypted
+    facts.add("dialect", "smb3");
+    Ok(Match)
+}
+
+fn compressed(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+    c.u32_le_in(SMB2_LEAST..=0xff_ffff)?; // the size it had
+    c.u16_le_in(0..=5)?; // how it was compressed
+    c.u16_le_in(0..=1)?; // whether in several ways
+    facts.add("dialect", "smb3");
+    Ok(Match)
 }
 
 portsplit_plugin_sdk::export! {

@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 8 << 10;
 /// The most bytes of a path that become a fact.
 const MAX_PATH_BYTES: usize = 512;
 
+/// The most bytes of an authority that is looked at: a host of 255, and a user and a port around it.
+const MAX_AUTHORITY_BYTES: usize = 384;
+
 /// Recognises HTTP/1 clients; it has nothing to configure.
 pub struct Http1;
 
@@ -48,7 +51,9 @@ impl Classifier for Http1 {
         let (authority, path) = line.parts();
         facts.add("method", line.method);
         // The target's counts more than the field's (RFC 9112, section 3.2.2).
-        if let Some(authority) = authority.or(fields.host()) {
+        if let Some(authority) = authority.or(fields.host())
+            && authority.len() <= MAX_AUTHORITY_BYTES
+        {
             facts.add_host("host", authority);
         }
         if let Some(path) = path {

@@ -39,12 +39,7 @@ impl<'a> Line<'a> {
         let method = c.take_while(MAX_METHOD_BYTES, is_token)?;
         ensure(!method.is_empty())?;
         ensure(space(c)? > 0)?;
-        let mut beginning = *c;
-        let (target, is_simple) = match beginning.one_of(&BEGINNINGS) {
-            Ok(_) => usual(c)?,
-            Err(Reject) => (other(c)?, false),
-            Err(stop) => return Err(stop),
-        };
+        let (target, is_simple) = if is_usual(*c)? { usual(c)? } else { (other(c)?, false) };
         end(c)?;
         ensure(!is_simple || method == b"GET")?;
         Ok(Line { method, target: target.get(..MAX_TARGET_BYTES).unwrap_or(target), is_simple })
@@ -77,10 +72,28 @@ pub(crate) fn method_of_cut(bytes: &[u8]) -> Option<&'static [u8]> {
     })
 }
 
+/// Whether a target follows that begins as one of [`BEGINNINGS`].
+fn is_usual(mut c: Cursor<'_>) -> Result<bool, Stop> {
+    if c.peek()? == b'/' {
+        return Ok(true);
+    }
+    match c.one_of(&BEGINNINGS) {
+        Err(Reject) => Ok(false),
+        read => read.map(|_| true),
+    }
+}
+
 /// Reads a target that begins as one of [`BEGINNINGS`] and the version behind it, and says whether there is none. The
-/// target may have spaces and other bytes: it must not, but such requests are common.
+/// target may have spaces: it must not, but such requests are common.
 fn usual<'a>(c: &mut Cursor<'a>) -> Result<(&'a [u8], bool), Stop> {
-    let line = trim_end(c.take_while(MAX_BYTES, |b| b != b'\r' && b != b'\n')?);
+    let line = trim_end(c.take_while(MAX_BYTES, |b| b >= b' ' || b == b'\t')?);
+    if let Some((before, version)) = line.split_last_chunk::<VERSION_BYTES>()
+        && is_version(version)
+        && before.ends_with(b" ")
+    {
+        return Ok((trim_end(before), false));
+    }
+    // The same in general, which costs more.
     if let Some(from_end) = line.iter().rev().take(MAX_VERSION_BYTES + 1).position(|b| is_space(*b))
         && let Some((target, [_, version @ ..])) = line.split_at_checked(line.len() - 1 - from_end)
         && is_any_version(version)
@@ -148,6 +161,9 @@ fn is_any_version(word: &[u8]) -> bool {
             && number.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
     })
 }
+
+/// The length of a version, such as `HTTP/1.1`.
+const VERSION_BYTES: usize = 8;
 
 fn is_version(word: &[u8]) -> bool {
     matches!(word, [b'H', b'T', b'T', b'P', b'/', b'0' | b'1', b'.', b'0'..=b'9'])

@@ -35,10 +35,13 @@ impl<'a> Line<'a> {
         if matches!(c.peek()?, b'\r' | b'\n') {
             end(c)?;
         }
-        space(c)?;
+        if is_space(c.peek()?) {
+            space(c)?;
+        }
         let method = c.take_while(MAX_METHOD_BYTES, is_token)?;
         ensure(!method.is_empty())?;
-        ensure(space(c)? > 0)?;
+        c.u8_where(is_space)?;
+        space(c)?;
         let (target, is_simple) = if is_usual(*c)? { usual(c)? } else { (other(c)?, false) };
         end(c)?;
         ensure(!is_simple || method == b"GET")?;
@@ -135,8 +138,12 @@ fn is_space(byte: u8) -> bool {
 /// often.
 #[inline(never)]
 fn end(c: &mut Cursor<'_>) -> Result<(), Stop> {
-    c.take_while(MAX_SPACE_BYTES, |b| b == b'\r')?;
-    c.tag(b"\n")
+    for _ in 0..MAX_SPACE_BYTES {
+        if c.u8_where(|b| matches!(b, b'\r' | b'\n'))? == b'\n' {
+            return Ok(());
+        }
+    }
+    Err(Reject)
 }
 
 /// Takes white space off the end, as much as there may be.

@@ -2,7 +2,8 @@
 //! and its one question.
 //!
 //! Queries (IXFR of RFC 1995, AXFR of RFC 5936 and TKEY of RFC 2930 among them), NOTIFY (RFC 1996), UPDATE (RFC 2136),
-//! the query without a question that asks for a cookie (RFC 7873, section 5.4) and DNS Stateful Operations (RFC 8490).
+//! the query without a question that asks for a cookie (RFC 7873, section 5.4), DNS Stateful Operations (RFC 8490), and
+//! STATUS, which scanners send as a header alone.
 //! The header alone fixes some 70 bits: what a request must leave zero, one question, few records, and a length that
 //! fits. The records behind the question are not read.
 #![cfg_attr(target_arch = "wasm32", no_std)]
@@ -17,6 +18,9 @@ use portsplit_plugin_sdk::prelude::*;
 const MAX_BYTES: usize = 2 + HEADER_BYTES + name::MAX_BYTES + 4;
 
 const HEADER_BYTES: usize = 12;
+
+/// The least message that is more than a header: a value of a stateful operation.
+const MIN_BYTES: u16 = HEADER_BYTES as u16 + 4;
 
 /// A root name, type, class, time to live and no data.
 const MIN_RECORD_BYTES: usize = 11;
@@ -52,15 +56,21 @@ impl Classifier for Dns {
 
     fn classify(&self, input: Input<'_>, facts: &mut Facts) -> Answer {
         let mut c = input.cursor();
-        let len = c.u16_be_in((HEADER_BYTES + 4) as u16..=u16::MAX)?;
+        let len = c.u16_be_in(HEADER_BYTES as u16..=u16::MAX)?;
         let end = c.position() + usize::from(len);
         c.skip(2)?; // id
         // Neither an answer (upper bit) nor truncated (second lowest); the other flags do not matter.
         let operation = (c.u8_where(|b| b & 0x82 == 0)? >> 3) & 15;
+        // STATUS, to which nobody ever gave a meaning, has nothing behind the header.
+        ensure(if operation == 2 { len == HEADER_BYTES as u16 } else { len >= MIN_BYTES })?;
         // The reserved bit and the result are zero in every request.
         c.u8_where(|b| b & 0x4f == 0)?;
         match operation {
             0 => query(&mut c, len, end, facts)?,
+            2 => {
+                c.tag(&[0; 8])?;
+                facts.add("opcode", "status");
+            }
             4 => notify(&mut c, end, facts)?,
             5 => update(&mut c, end, facts)?,
             6 => stateful(&mut c, end)?,
@@ -182,7 +192,7 @@ portsplit_plugin_sdk::export! {
     facts: {
         "name": "the name asked for, or the zone, in lower case, without a final dot, escaped as in zone files; `.` is the root",
         "type": "the type asked for: `A`, `AAAA`, `AXFR`, or `TYPE65280` where it has no name",
-        "opcode": "`query`, `notify` or `update`",
+        "opcode": "`query`, `notify`, `update` or `status`",
     },
     cannot_see: [
         "DNS over TLS and over HTTPS, which are TLS and HTTP",

@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 8 << 10;
 /// The most bytes of a path that become a fact.
 const MAX_PATH_BYTES: usize = 512;
 
+/// The most bytes of an authority that is looked at: a host of 255, and a user and a port around it.
+const MAX_AUTHORITY_BYTES: usize = 384;
+
 /// Recognises HTTP/1 clients; it has nothing to configure.
 pub struct Http1;
 
@@ -48,7 +51,9 @@ impl Classifier for Http1 {
         let (authority, path) = line.parts();
         facts.add("method", line.method);
         // The target's counts more than the field's (RFC 9112, section 3.2.2).
-        if let Some(authority) = authority.or(fields.host()) {
+        if let Some(authority) = authority.or(fields.host())
+            && authority.len() <= MAX_AUTHORITY_BYTES
+        {
             facts.add_host("host", authority);
         }
         if let Some(path) = path {
@@ -74,7 +79,7 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "the path in a request line that is cut or has more than 8 KiB, and fields after the first 8 KiB; such a line is \
-         rejected unless its method is a usual one and its target a path",
+         rejected unless its method is a usual one and its target a path or a URI",
         "requests of HTTP/0.9 (no version, no fields) for more than 768 bytes, which are rejected",
         "whether `GET /key` alone is HTTP/0.9 or a command someone types for Redis",
         "a second request on the same connection, which can name another host",

@@ -1,7 +1,8 @@
 //! Reads the request line (RFC 9112, section 3) and takes the target apart.
 //!
-//! It is read as servers are allowed to read it, with more white space than one space between its words and behind
-//! them. What such a line names is for the server to accept or to refuse.
+//! It is read as servers are allowed to read it: with more white space than one space before, between and behind its
+//! words, tabs and a CR at its end among it. What such a line names, and its version where nothing else can be meant, is
+//! for the server to accept or to refuse.
 
 use portsplit_plugin_sdk::prelude::*;
 
@@ -16,12 +17,15 @@ const MAX_TARGET_BYTES: usize = 768;
 /// The most white space in one place.
 const MAX_SPACE_BYTES: usize = 8;
 
+/// How a target begins that is a path or a URI of HTTP's. What begins with a method and one of these is HTTP or RTSP.
+const BEGINNINGS: [&[u8]; 3] = [b"/", b"http://", b"https://"];
+
 /// A request line.
 pub(crate) struct Line<'a> {
     pub(crate) method: &'a [u8],
     /// At most its first [`MAX_TARGET_BYTES`]; empty if it was left out.
     pub(crate) target: &'a [u8],
-    /// HTTP/0.9: a path and no version (RFC 1945, section 4.1). No fields follow.
+    /// HTTP/0.9: a path or, to a proxy, a URI, and no version (RFC 1945, section 4.1). No fields follow.
     pub(crate) is_simple: bool,
 }
 
@@ -31,10 +35,14 @@ impl<'a> Line<'a> {
         if matches!(c.peek()?, b'\r' | b'\n') {
             end(c)?;
         }
-        let method = c.take_until_where(b' ', MAX_METHOD_BYTES, is_token)?;
+        if is_space(c.peek()?) {
+            space(c)?;
+        }
+        let method = c.take_while(MAX_METHOD_BYTES, is_token)?;
         ensure(!method.is_empty())?;
+        c.u8_where(is_space)?;
         space(c)?;
-        let (target, is_simple) = if c.peek()? == b'/' { path(c)? } else { (other(c)?, false) };
+        let (target, is_simple) = if is_usual(*c)? { usual(c)? } else { (other(c)?, false) };
         end(c)?;
         ensure(!is_simple || method == b"GET")?;
         Ok(Line { method, target: target.get(..MAX_TARGET_BYTES).unwrap_or(target), is_simple })
@@ -53,18 +61,34 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The methods of RFC 9110, section 9, with a target that is a path, and PATCH (RFC 5789).
-const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH"];
+/// The methods of RFC 9110, section 9, with a target that is a path, PATCH (RFC 5789), and those of WebDAV that ask with
+/// long targets.
+const METHODS: [&[u8]; 10] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH", b"PROPFIND", b"SEARCH"];
 
-/// The method of a line that is cut somewhere behind the `/` of its path. Nothing else begins like that; of other
-/// methods and targets that cannot be said.
+/// The method of a line that is cut somewhere behind the beginning of its target. Nothing else begins like that; of
+/// other methods and targets that cannot be said.
 pub(crate) fn method_of_cut(bytes: &[u8]) -> Option<&'static [u8]> {
-    METHODS.into_iter().find(|method| bytes.strip_prefix(*method).is_some_and(|rest| rest.starts_with(b" /")))
+    METHODS.into_iter().find(|method| {
+        let rest = bytes.strip_prefix(*method).and_then(|rest| rest.strip_prefix(b" "));
+        rest.is_some_and(|rest| BEGINNINGS.iter().any(|beginning| rest.starts_with(beginning)))
+    })
 }
 
-/// Reads a target that begins with `/` and the version behind it, and says whether there is none. The target may have
-/// spaces: it must not, but such requests are common.
-fn path<'a>(c: &mut Cursor<'a>) -> Result<(&'a [u8], bool), Stop> {
+/// Whether a target follows that begins as one of [`BEGINNINGS`].
+fn is_usual(mut c: Cursor<'_>) -> Result<bool, Stop> {
+    if c.peek()? == b'/' {
+        return Ok(true);
+    }
+    match c.one_of(&BEGINNINGS) {
+        Err(Reject) => Ok(false),
+        read => read.map(|_| true),
+    }
+}
+
+/// Reads a target that begins as one of [`BEGINNINGS`] and the version behind it, and says whether there is none. The
+/// target may have spaces: it must not, but such requests are common.
+fn usual<'a>(c: &mut Cursor<'a>) -> Result<(&'a [u8], bool), Stop> {
     let line = trim_end(c.take_while(MAX_BYTES, |b| b >= b' ' || b == b'\t')?);
     if let Some((before, version)) = line.split_last_chunk::<VERSION_BYTES>()
         && is_version(version)
@@ -72,7 +96,14 @@ fn path<'a>(c: &mut Cursor<'a>) -> Result<(&'a [u8], bool), Stop> {
     {
         return Ok((trim_end(before), false));
     }
-    ensure(line.len() <= MAX_TARGET_BYTES && !line.contains(&b' '))?;
+    // The same in general, which costs more.
+    if let Some(from_end) = line.iter().rev().take(MAX_VERSION_BYTES + 1).position(|b| is_space(*b))
+        && let Some((target, [_, version @ ..])) = line.split_at_checked(line.len() - 1 - from_end)
+        && is_any_version(version)
+    {
+        return Ok((trim_end(target), false));
+    }
+    ensure(line.len() <= MAX_TARGET_BYTES && line.iter().all(|b| *b > b' '))?;
     Ok((line, true))
 }
 
@@ -96,13 +127,23 @@ fn other<'a>(c: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
 /// Passes over white space and says how much there was.
 #[inline(never)]
 fn space(c: &mut Cursor<'_>) -> Result<usize, Stop> {
-    c.take_while(MAX_SPACE_BYTES, |b| matches!(b, b' ' | b'\t')).map(<[u8]>::len)
+    c.take_while(MAX_SPACE_BYTES, is_space).map(<[u8]>::len)
 }
 
-/// Passes over the end of a line.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Passes over the end of a line. More than one CR is what a program writes that has its line ends translated once too
+/// often.
 #[inline(never)]
 fn end(c: &mut Cursor<'_>) -> Result<(), Stop> {
-    c.one_of(&[b"\n", b"\r\n"]).map(|_| ())
+    for _ in 0..MAX_SPACE_BYTES {
+        if c.u8_where(|b| matches!(b, b'\r' | b'\n'))? == b'\n' {
+            return Ok(());
+        }
+    }
+    Err(Reject)
 }
 
 /// Takes white space off the end, as much as there may be.
@@ -114,6 +155,18 @@ fn trim_end(mut line: &[u8]) -> &[u8] {
         }
     }
     line
+}
+
+/// The longest version that is one of any kind.
+const MAX_VERSION_BYTES: usize = 16;
+
+/// Whether a word is a version of any kind, such as `http/1.1` or `HTTP/2.0`.
+fn is_any_version(word: &[u8]) -> bool {
+    word.split_at_checked(5).is_some_and(|(name, number)| {
+        name.eq_ignore_ascii_case(b"HTTP/")
+            && number.first().is_some_and(u8::is_ascii_digit)
+            && number.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
+    })
 }
 
 /// The length of a version, such as `HTTP/1.1`.

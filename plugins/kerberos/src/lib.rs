@@ -3,7 +3,7 @@
 //! Four bytes of length, which clients often send by themselves; then `AS-REQ` or `TGS-REQ` in DER: application tag 10 or
 //! 12, a sequence, version 5 and the type of message once more. Each of the three lengths counts exactly the rest. The
 //! realm stands behind the data for pre-authentication, which in a TGS-REQ holds a whole ticket: it becomes a fact only
-//! where it is near enough.
+//! where it is near enough. Where no byte will follow, a request that is cut before it is one as well.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -49,16 +49,24 @@ impl Classifier for Kerberos {
         c.tag(b"\xa1\x03\x02\x01\x05\xa2\x03\x02\x01")?;
         c.tag(&[tag])?;
         facts.add("message", name);
-        if c.one_of(&[b"\xa3", b"\xa4"])? == 0 {
-            let data = c.ber_len_in(2..=u32::MAX)?;
-            if data > MAX_DATA_BYTES {
-                return Ok(Match);
-            }
-            c.skip(data as usize)?;
-            c.tag(b"\xa4")?;
+        match rest(&mut c, facts) {
+            Err(NeedMore(_)) if input.is_last() => Ok(Match),
+            answer => answer,
         }
-        body(&mut c, facts)
     }
+}
+
+/// Reads what stands behind the message's type, as far as the realm.
+fn rest(c: &mut Cursor<'_>, facts: &mut Facts) -> Answer {
+    if c.one_of(&[b"\xa3", b"\xa4"])? == 0 {
+        let data = c.ber_len_in(2..=u32::MAX)?;
+        if data > MAX_DATA_BYTES {
+            return Ok(Match);
+        }
+        c.skip(data as usize)?;
+        c.tag(b"\xa4")?;
+    }
+    body(c, facts)
 }
 
 /// Reads the request's body up to the realm: options, the client's name where there is one, the realm.

@@ -34,7 +34,8 @@ use Word::{Key, NoReply, Number, OptionalTime, Rest, Time};
 const STORE: &[Word] = &[Key, Number, Time, Number, NoReply];
 const COUNT: &[Word] = &[Key, Number, NoReply];
 
-/// The commands that data is read and written with, and the harmless ones to look at a server.
+/// The commands that data is read and written with, the harmless ones to look at a server, and the one with which
+/// clients ask Amazon's ElastiCache for its servers.
 const COMMANDS: &[(&[u8], &[Word])] = &[
     (b"get", &[Key, Rest]),
     (b"gets", &[Key, Rest]),
@@ -60,6 +61,7 @@ const COMMANDS: &[(&[u8], &[Word])] = &[
     (b"version", &[]),
     (b"flush_all", &[OptionalTime, NoReply]),
     (b"verbosity", &[Number, NoReply]),
+    (b"config get cluster", &[]),
 ];
 
 pub(crate) fn request(c: &mut Cursor<'_>) -> Result<(), Stop> {
@@ -104,6 +106,8 @@ fn line(c: &mut Cursor<'_>, words: &[Word]) -> Result<(), Stop> {
 
 fn list(c: &mut Cursor<'_>) -> Result<(), Stop> {
     for _ in 0..MAX_WORDS {
+        // A key could be this, but `get / HTTP/1.0` is a request of HTTP's.
+        c.either(|c| c.tag(b"HTTP/").map(|()| true), |_| Ok(false)).and_then(|is_http| ensure(!is_http))?;
         key(c)?;
         if !next(c, true, true)? {
             break;

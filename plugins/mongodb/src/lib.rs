@@ -5,7 +5,7 @@
 //! OP_MSG, or OP_QUERY, in which drivers still say hello to a server they do not know, or one of the older operations.
 //! Length, operation and "response to nothing" are 80 bits or nearly so, and the lengths inside have to fit. A command
 //! other than the handshake is recognised at its name, the handshake when its document has been read, because the
-//! client's name stands in it.
+//! client's name stands in it; where no byte will follow, a message that is cut behind its header is one as well.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod bson;
@@ -53,23 +53,30 @@ impl Classifier for Mongodb {
         // It responds to nothing, for which old shells and servers write -1.
         let responds = c.u8_where(|b| b == 0 || b == 0xff)?;
         c.tag(&[responds; 3])?;
-        match operation(&mut c)? {
-            OP_MSG => message(&mut c, facts)?,
-            OP_QUERY => query(&mut c, facts)?,
-            // Inside is another operation, its size, and one of four compressors. No client begins with it unless it
-            // knows the server already.
-            OP_COMPRESSED => {
-                ensure(operation(&mut c)? != OP_COMPRESSED)?;
-                c.u32_le_in(0..=MAX_UNCOMPRESSED_BYTES)?;
-                c.u8_in(0..=3)?;
-            }
-            // The older operations name a collection behind four bytes of which at most one bit is set.
-            _ => {
-                c.u8_in(0..=1)?;
-                collection(&mut c)?;
-            }
+        let operation = operation(&mut c)?;
+        match body(operation, &mut c, facts) {
+            Err(NeedMore(_)) if input.is_last() => Ok(Match),
+            read => read.map(|()| Match),
         }
-        Ok(Match)
+    }
+}
+
+fn body(kind: u8, c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
+    match kind {
+        OP_MSG => message(c, facts),
+        OP_QUERY => query(c, facts),
+        // Inside is another operation, its size, and one of four compressors. No client begins with it unless it knows
+        // the server already.
+        OP_COMPRESSED => {
+            ensure(operation(c)? != OP_COMPRESSED)?;
+            c.u32_le_in(0..=MAX_UNCOMPRESSED_BYTES)?;
+            c.u8_in(0..=3).map(|_| ())
+        }
+        // The older operations name a collection behind four bytes of which at most one bit is set.
+        _ => {
+            c.u8_in(0..=1)?;
+            collection(c).map(|_| ())
+        }
     }
 }
 

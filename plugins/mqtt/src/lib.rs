@@ -2,7 +2,8 @@
 //!
 //! The byte 10, the length of the rest, then the protocol's name with its length and its level: with the flags, whose
 //! bits must agree with one another, more than 60 fixed bits. It is recognised at the client identifier, or at the user
-//! name if there is one; nobody waits for the password, nor for a will or properties that are long.
+//! name if there is one; nobody waits for the password, nor for a will or properties that are long. Where no byte will
+//! follow, what is cut behind the flags is one as well.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::MAX_FACT_BYTES;
@@ -50,10 +51,13 @@ impl Classifier for Mqtt {
         facts.add("version", version);
         let properties = version == "5";
         let flags = c.u8_where(|flags| are_flags(flags, properties))?;
-        c.skip(2)?; // keep-alive
+        let keep_alive = c.skip(2);
         // `None` where something is too long to look behind it.
-        let _ = payload(&mut c, flags, properties, facts)?;
-        Ok(Match)
+        match keep_alive.and_then(|()| payload(&mut c, flags, properties, facts)) {
+            Ok(_) => Ok(Match),
+            Err(NeedMore(_)) if input.is_last() => Ok(Match),
+            Err(stop) => Err(stop),
+        }
     }
 }
 

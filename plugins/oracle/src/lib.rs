@@ -50,16 +50,17 @@ impl Classifier for Oracle {
         if len == 0 || len > MAX_DATA_BYTES || packet > MAX_PACKET_BYTES {
             return Ok(Match);
         }
-        let text = if len <= packet - offset {
-            c.skip(usize::from(offset) - c.position())?;
-            c.take(len.into())
-        } else {
-            c.skip(usize::from(packet) - c.position())?;
-            data(&mut c, len)
+        let is_inside = len <= packet - offset;
+        let start = if is_inside { offset } else { packet };
+        let text = match c.skip(usize::from(start) - c.position()) {
+            Ok(()) if is_inside => c.take(len.into()),
+            Ok(()) => data(&mut c, len),
+            Err(stop) => Err(stop),
         };
         match text {
             Ok(text) => name(text, facts),
             Err(Reject) => {} // another packet than expected; this one is Oracle's all the same
+            Err(NeedMore(_)) if input.is_last() => {} // and so it is where its data never come
             Err(needs_more) => return Err(needs_more),
         }
         Ok(Match)

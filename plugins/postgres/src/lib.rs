@@ -3,7 +3,8 @@
 //!
 //! These messages have no type byte: a length, a code, and what the code says. The three requests are 64 fixed bits or
 //! nearly so. A StartupMessage is a list of parameters, each a name and a value that end in a zero byte, and the list's
-//! own zero byte has to be the last one the length counts; one of them is `user`.
+//! own zero byte has to be the last one the length counts; one of them is `user`. In protocol 2 it is fields of fixed
+//! sizes, `StartupPacket` of the documentation up to 7.3, so that length and version are 64 fixed bits.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::MAX_FACT_BYTES;
@@ -23,6 +24,11 @@ const CANCEL_BYTES: core::ops::RangeInclusive<u32> = 16..=12 + 256;
 
 /// A StartupMessage: length, version, `user`, a name of one letter, and the end of the list.
 const MIN_STARTUP_BYTES: u32 = 8 + 5 + 2 + 1;
+
+/// The StartupMessage of protocol 2, with its length and version: database, user, options, spare bytes and terminal.
+const OLD_STARTUP_BYTES: u32 = 8 + (OLD_DATABASE_BYTES + OLD_USER_BYTES) as u32 + 64 + 64 + 64;
+const OLD_DATABASE_BYTES: usize = 64;
+const OLD_USER_BYTES: usize = 32;
 
 /// The highest minor version: 0 and 2 are in use, and 9999 asks whether the server negotiates.
 const MAX_MINOR: u16 = 9_999;
@@ -63,7 +69,10 @@ impl Classifier for Postgres {
             facts.add("kind", "cancel");
             return Ok(Match);
         }
-        c.tag(b"\0\x03")?;
+        c.tag(b"\0")?;
+        if c.u8_where(|major| major == 3 || major == 2 && len == OLD_STARTUP_BYTES)? == 2 {
+            return old_startup(&mut c, facts);
+        }
         c.u16_be_in(0..=MAX_MINOR)?;
         c.limit(len as usize - c.position())?;
         let startup = parameters(&mut c)?;
@@ -71,6 +80,17 @@ impl Classifier for Postgres {
         startup.teach(facts);
         Ok(Match)
     }
+}
+
+/// Reads a StartupMessage of protocol 2 from behind its major version.
+fn old_startup(c: &mut Cursor<'_>, facts: &mut Facts) -> Answer {
+    c.tag(b"\0\0")?;
+    let mut field = |len: usize| c.take(len).map(|field| field.split(|b| *b == 0).next().unwrap_or_default());
+    let (database, user) = (field(OLD_DATABASE_BYTES)?, field(OLD_USER_BYTES)?);
+    ensure(!user.is_empty())?;
+    facts.add("kind", "startup");
+    Startup { user, database, ..Startup::default() }.teach(facts);
+    Ok(Match)
 }
 
 /// What a StartupMessage says about the session. A parameter that is given twice counts as the server counts it, the
@@ -121,7 +141,7 @@ fn parameters<'a>(c: &mut Cursor<'a>) -> Result<Startup<'a>, Stop> {
 portsplit_plugin_sdk::export! {
     classifier: Postgres,
     name: "postgres",
-    description: "PostgreSQL clients of protocol 3, by their startup message or the request they send before it.",
+    description: "PostgreSQL clients of protocols 2 and 3, by their startup message or the request they send before it.",
     protocols: ["postgres"],
     max_bytes: MAX_BYTES,
     facts: {
@@ -133,7 +153,6 @@ portsplit_plugin_sdk::export! {
     cannot_see: [
         "user and database of a client that asks for encryption first, which most do unless told `sslmode=disable`",
         "clients that begin with TLS at once (`sslnegotiation=direct`): they are TLS, with the ALPN `postgresql`",
-        "protocol 2, which servers since PostgreSQL 14 refuse",
         "a startup message whose user name does not come in the first 2 KiB",
         "other databases that speak PostgreSQL's protocol are taken for it",
     ],

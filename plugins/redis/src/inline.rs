@@ -21,7 +21,8 @@ struct Command {
     most: Option<usize>,
     /// Whether the line may end without a CR, as the server lets it.
     bare_lf: bool,
-    /// Whether the name is a method of SIP or UPnP, too, so that the first word must not look like one of their URIs.
+    /// Whether the name is a method of SIP or UPnP, or a command of another service that takes a path, so that the first
+    /// word must not look like one of their URIs or like that path.
     method: bool,
 }
 
@@ -67,11 +68,22 @@ const COMMANDS: &[Command] = &[
     fixed("CONFIG REWRITE", 0),
     open("CLIENT LIST", 0),
     fixed("CLIENT SETNAME", 1),
+    fixed("CLIENT GETNAME", 0),
+    fixed("CLIENT ID", 0),
+    fixed("CLIENT INFO", 0),
+    fixed("CLIENT REPLY", 1),
+    open("CLIENT KILL", 1),
+    open("CLIENT TRACKING", 1),
     open("CLUSTER NODES", 0),
     open("CLUSTER INFO", 0),
+    open("CLUSTER SLOTS", 0),
+    open("CLUSTER MEET", 2),
+    open("HELLO 2", 0),
+    open("HELLO 3", 0),
     fixed("COMMAND", 0),
     fixed("MODULE LIST", 0),
     open("MODULE LOAD", 1),
+    open("SCRIPT LOAD", 1),
     fixed("SENTINEL MASTERS", 0),
     open("SENTINEL GET-MASTER-ADDR-BY-NAME", 1),
     open("SLOWLOG GET", 0),
@@ -97,6 +109,15 @@ const COMMANDS: &[Command] = &[
     fixed("DECR", 1).only_upper(),
     fixed("INCRBY", 2),
     fixed("DECRBY", 2),
+    fixed("SELECT", 1).only_upper(),
+    fixed("MULTI", 0).only_upper(),
+    open("EXPIRE", 2),
+    open("PEXPIRE", 2),
+    fixed("PERSIST", 1),
+    fixed("STRLEN", 1),
+    fixed("RANDOMKEY", 0),
+    open("SCAN", 1).also_method(),
+    open("PSUBSCRIBE", 1),
     open("MGET", 1),
     open("MSET", 2),
     open("SETEX", 3),
@@ -104,18 +125,44 @@ const COMMANDS: &[Command] = &[
     fixed("HGET", 2),
     fixed("HGETALL", 1),
     open("HSET", 3),
+    open("HMSET", 3),
+    open("HMGET", 2),
+    open("HDEL", 2),
+    fixed("HKEYS", 1),
+    fixed("HINCRBY", 3),
     open("LPUSH", 2),
     open("RPUSH", 2),
+    open("LPOP", 1),
+    open("RPOP", 1),
+    open("BLPOP", 2),
+    open("BRPOP", 2),
+    fixed("LLEN", 1),
     fixed("LRANGE", 3),
     open("SADD", 2),
+    open("SREM", 2),
+    fixed("SCARD", 1),
+    fixed("SISMEMBER", 2),
     fixed("SMEMBERS", 1),
     open("ZADD", 3),
+    open("ZREM", 2),
+    fixed("ZCARD", 1),
+    fixed("ZSCORE", 2),
     open("ZRANGE", 3),
+    open("ZRANGEBYSCORE", 3),
+    open("XADD", 4),
+    fixed("XLEN", 1),
+    open("XRANGE", 3),
+    open("XREAD", 3),
+    open("EVAL", 2),
     open("EVALSHA", 2),
 ];
 
+/// What memcached's clients ask Amazon's ElastiCache for its servers with.
+const DISCOVERY: &[u8] = b"config get cluster\r";
+
 /// Reads a line as far as it takes to know that it is a command, and returns its first word.
 pub(crate) fn command<'a>(c: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
+    not(c, &[DISCOVERY])?;
     for command in COMMANDS {
         let mut attempt = *c;
         match name(&mut attempt, command) {
@@ -152,7 +199,7 @@ fn words(c: &mut Cursor<'_>, command: &Command) -> Result<(), Stop> {
             _ => count >= command.least && command.ends_with(b),
         })?;
         match next {
-            b' ' if count == 0 && command.method => not_uri(c)?,
+            b' ' if count == 0 && command.method => not(c, URIS)?,
             b' ' => {}
             b'\r' => return c.tag(b"\n"),
             _ => return Ok(()),
@@ -165,9 +212,12 @@ fn words(c: &mut Cursor<'_>, command: &Command) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Rejects if a URI of SIP or UPnP comes next.
-fn not_uri(c: &Cursor<'_>) -> Result<(), Stop> {
-    for beginning in [&b"/"[..], b"http:", b"sip:", b"sips:", b"tel:", b"im:", b"pres:"] {
+/// How the URIs of SIP and UPnP begin.
+const URIS: &[&[u8]] = &[b"/", b"http:", b"sip:", b"sips:", b"tel:", b"im:", b"pres:"];
+
+/// Rejects if one of these comes next, in letters of either case.
+fn not(c: &Cursor<'_>, beginnings: &[&[u8]]) -> Result<(), Stop> {
+    for beginning in beginnings {
         let mut attempt = *c;
         match attempt.tag_ignore_case(beginning) {
             Err(Reject) => {}

@@ -80,7 +80,8 @@ portsplit_plugin_sdk::export! {
     },
     cannot_see: [
         "inline commands that are lines of another protocol too, such as lower-case `get` and `set` (memcached), \
-         `AUTH` and `QUIT` (mail), `GET` (HTTP), and `PING` with an argument or without a CR",
+         `AUTH` and `QUIT` (mail), `GET` (HTTP), `TYPE` (FTP), `PING` with an argument or without a CR, and \
+         `config get cluster` (memcached)",
         "inline commands that are not in this detector's table, those of modules among them",
         "which of the servers that speak this protocol is meant",
     ],

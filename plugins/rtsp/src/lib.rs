@@ -1,7 +1,8 @@
 //! The classifier for RTSP: the first line of a request (RFC 2326, section 6.1; RFC 7826, section 7.1).
 //!
-//! A method of any name, a target and `RTSP/1.0` or `RTSP/2.0`: only this protocol names itself so. The target is a URI
-//! of `rtsp`, or `*`, or, from AirPlay's clients, a path. All facts are in the line, so it matches where the line ends.
+//! A method of any name, a target and `RTSP/1.0` or `RTSP/2.0`: only this protocol names itself so. The target is a URI,
+//! of `rtsp` or of HTTP's schemes, for any is allowed, or `*`, or, from AirPlay's clients, a path. All facts are in the
+//! line, so it matches where the line ends.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
@@ -50,7 +51,7 @@ impl Classifier for Rtsp {
 /// Reads a URI and the version behind it, up to the end of the line. The URI may have spaces: it must not, but players
 /// send what their users typed.
 fn uri(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
-    c.tag_ignore_case(b"rtsp")?;
+    c.either(|c| c.tag_ignore_case(b"rtsp"), |c| c.tag_ignore_case(b"http"))?;
     // `rtsps` is in TLS, `rtspu` over UDP; proxies may see both.
     if matches!(c.peek()?.to_ascii_lowercase(), b's' | b'u') {
         c.u8()?;
@@ -58,6 +59,7 @@ fn uri(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
     c.tag(b"://")?;
     let line = c.take_while(MAX_BYTES, |b| b >= b' ')?;
     ensure(matches!(c.peek()?, b'\r' | b'\n'))?;
+    let line = line.trim_ascii_end();
     let rest = line.strip_suffix(b" RTSP/1.0").or(line.strip_suffix(b" RTSP/2.0")).ok_or(Reject)?;
     let end = rest.iter().take(MAX_PATH_BYTES).position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, b""));
@@ -94,7 +96,7 @@ portsplit_plugin_sdk::export! {
         Example::text("OPTIONS * RTSP/1.0\r\n").matches(19).fact("path", "*"),
         Example::text("DESCRIBE rtsp://example.org/").undecided(),
         Example::text("GET / HTTP/1.1\r\n").rejects(7),
-        Example::text("GET http://example.org/ HTTP/1.1\r\n").rejects(5),
+        Example::text("GET http://example.org/ HTTP/1.1\r\n").rejects(33),
         Example::text("REGISTER sip:example.org SIP/2.0\r\n").rejects(10),
     ],
 }

@@ -4,7 +4,8 @@
 //! A message has a length in front, `FF` or `FE` and `SMB`, a header of a fixed size that says it is a request, and the
 //! list of dialects, whose count has to fit the length. On port 139 a client first asks for a session by NetBIOS names
 //! and waits for the answer; the names' lengths have to add up. A request other than the negotiation is SMB too, from a
-//! client that goes on where it was; only its header is read.
+//! client that goes on where it was, encrypted or compressed maybe (MS-SMB2, sections 2.2.41 and 2.2.42); only its
+//! header is read. Where no byte will follow, a negotiation that is cut behind its header's flags is one as well.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod dialects;
@@ -20,6 +21,9 @@ const SMB1_HEADER: u32 = 32;
 const SMB1_LEAST: u32 = SMB1_HEADER + 1 + 2;
 const SMB2_HEADER: u32 = 64;
 const SMB2_LEAST: u32 = SMB2_HEADER + 4;
+
+/// The header in front of an encrypted message.
+const ENCRYPTED_HEADER: usize = 52;
 
 /// Recognises SMB clients; it has nothing to configure.
 pub struct Smb;
@@ -38,21 +42,30 @@ impl Classifier for Smb {
         }
         let len = c.u24_be_in(SMB1_LEAST..=0xff_ffff)?;
         c.limit(len as usize)?;
-        match c.one_of(&[b"\xffSMB", b"\xfeSMB"])? {
-            0 => smb1(c, facts),
-            _ => smb2(c, facts),
+        match c.one_of(&[b"\xffSMB", b"\xfeSMB", b"\xfdSMB", b"\xfcSMB"])? {
+            0 => smb1(c, input.is_last(), facts),
+            1 => smb2(c, input.is_last(), facts),
+            2 => encrypted(c, facts),
+            _ => compressed(c, facts),
         }
     }
 }
 
-fn smb1(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
-    let negotiates = c.u8()? == 0x72;
+fn smb1(mut c: Cursor<'_>, is_last: bool, facts: &mut Facts) -> Answer {
+    let negotiates = c.u8_where(is_smb1_command)? == 0x72;
     c.skip(4)?; // status
     c.u8_where(|flags| flags & 0x80 == 0)?; // the upper flag marks an answer
     if !negotiates {
         facts.add("dialect", "smb1");
         return Ok(Match);
     }
+    match smb1_negotiation(c, facts) {
+        Err(NeedMore(_)) if is_last => Ok(Match),
+        answer => answer,
+    }
+}
+
+fn smb1_negotiation(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     c.skip(22)?; // more flags, signature, identifiers
     c.tag(b"\x00")?; // no parameters
     let most = c.left().unwrap_or(0).saturating_sub(2).min(u16::MAX.into()) as u16;
@@ -61,7 +74,12 @@ fn smb1(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     dialects::of_smb1(c, facts)
 }
 
-fn smb2(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+/// Whether a request can have this code (MS-CIFS, section 2.2.2.1).
+fn is_smb1_command(code: u8) -> bool {
+    matches!(code, 0..=0x14 | 0x1a..=0x35 | 0x70..=0x75 | 0x80..=0x84 | 0xa0..=0xa5 | 0xc0..=0xc3)
+}
+
+fn smb2(mut c: Cursor<'_>, is_last: bool, facts: &mut Facts) -> Answer {
     ensure(c.left() >= Some((SMB2_LEAST - 4) as usize))?;
     c.tag(b"\x40\x00")?; // the header's size
     c.skip(6)?; // credits charged, channel
@@ -72,12 +90,36 @@ fn smb2(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
         facts.add("dialect", "smb2");
         return Ok(Match);
     }
+    match smb2_negotiation(c, facts) {
+        Err(NeedMore(_)) if is_last => Ok(Match),
+        answer => answer,
+    }
+}
+
+fn smb2_negotiation(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     c.skip(3 + 4 + 8 + 8 + 8 + 16)?; // more flags, next command, identifiers, signature
     c.tag(b"\x24\x00")?; // the request's size
     let most = c.left().unwrap_or(0).saturating_sub(34) / 2;
     let count = c.u16_le_in(1..=most.min(u16::MAX.into()) as u16)?;
     c.skip(2 + 2 + 4 + 16 + 8)?; // security mode, capabilities, client, start time or contexts
     dialects::of_smb2(c, count, facts)
+}
+
+fn encrypted(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+    let message = c.left().unwrap_or(0).checked_sub(ENCRYPTED_HEADER - 4).ok_or(Reject)? as u32;
+    c.skip(16 + 16)?; // signature, nonce
+    c.u32_le_in(message..=message)?;
+    c.tag(b"\x00\x00\x01\x00")?; // reserved, and that it is encrypted
+    facts.add("dialect", "smb3");
+    Ok(Match)
+}
+
+fn compressed(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+    c.u32_le_in(SMB2_LEAST..=0xff_ffff)?; // the size it had
+    c.u16_le_in(0..=5)?; // how it was compressed
+    c.u16_le_in(0..=1)?; // whether in several ways
+    facts.add("dialect", "smb3");
+    Ok(Match)
 }
 
 portsplit_plugin_sdk::export! {

@@ -38,11 +38,19 @@ impl Classifier for Socks {
     }
 }
 
+/// What Tor adds (its socks-extensions, section 2): the address of a host is asked for.
+const RESOLVE: u8 = 0xf0;
+
 /// Command, port, address, user name and a zero byte. The address 0.0.0.x says that a host follows (4a).
 fn version_4(c: &mut Cursor<'_>, facts: &mut Facts) -> Result<(), Stop> {
-    let command = if c.u8_in(1..=2)? == 1 { "connect" } else { "bind" };
-    c.u16_be_in(1..=u16::MAX)?;
-    let named = c.peek()? == 0;
+    let (command, least_port) = match c.u8()? {
+        1 => ("connect", 1),
+        2 => ("bind", 1),
+        RESOLVE => ("resolve", 0),
+        _ => return Err(Reject),
+    };
+    c.u16_be_in(least_port..=u16::MAX)?;
+    let named = c.peek()? == 0 || command == "resolve";
     if named {
         c.tag(b"\0\0\0")?;
         c.u8_in(1..=255)?;
@@ -93,8 +101,8 @@ portsplit_plugin_sdk::export! {
     max_bytes: MAX_BYTES,
     facts: {
         "version": "`4`, `4a` or `5`",
-        "command": "`connect` or `bind`; only 4 and 4a say so at once",
-        "host": "the host to connect to, in lower case and without a final dot; only in 4a",
+        "command": "`connect`, `bind` or Tor's `resolve`; only 4 and 4a say so at once",
+        "host": "the host to connect to or to resolve, in lower case and without a final dot; only in 4a",
         "auth": "each way to authenticate that a client of version 5 offers: `none`, `gssapi`, `password`",
     },
     cannot_see: [

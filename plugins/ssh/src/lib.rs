@@ -1,13 +1,14 @@
 //! The classifier for SSH: the identification line a client sends first (RFC 4253, section 4.2).
 //!
 //! `SSH-` version `-` software, optionally a space and comments, CR LF, at most 255 bytes in all. The line is
-//! recognised when it is complete, because the software's name is a fact and goes on until then.
+//! recognised when it is complete, because the software's name is a fact and goes on until then. Where no byte will
+//! follow, or the line is longer, it is recognised without that: nothing else begins like it.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use portsplit_plugin_sdk::prelude::*;
 
-/// The longest line, CR LF included.
-const MAX_LINE_BYTES: usize = 255;
+/// The most bytes looked at: the longest line, CR LF included.
+const MAX_BYTES: usize = 255;
 
 /// Recognises SSH clients; it has nothing to configure.
 pub struct Ssh;
@@ -31,10 +32,13 @@ impl Classifier for Ssh {
         let version = input.bytes.get(start..c.position() - 1).unwrap_or_default();
         // The standard has no `-` here; enough clients do. Comments may be UTF-8.
         ensure(c.peek()?.is_ascii_graphic())?;
-        let rest = c.line_where(MAX_LINE_BYTES - c.position(), |b| b >= b' ' && b != 0x7f)?;
-        let software = rest.split(|b| *b == b' ').next().unwrap_or_default();
+        let line = c.line_where(MAX_BYTES, |b| b >= b' ' && b != 0x7f);
         facts.add("version", version);
-        facts.add("software", software);
+        match line {
+            Ok(line) => facts.add("software", line.split(|b| *b == b' ').next().unwrap_or_default()),
+            Err(NeedMore(_)) if input.is_last() || input.bytes.len() >= MAX_BYTES => {}
+            Err(stop) => return Err(stop),
+        }
         Ok(Match)
     }
 }
@@ -44,10 +48,10 @@ portsplit_plugin_sdk::export! {
     name: "ssh",
     description: "SSH clients that send their identification line first.",
     protocols: ["ssh"],
-    max_bytes: MAX_LINE_BYTES,
+    max_bytes: MAX_BYTES,
     facts: {
         "version": "the protocol version, `2.0` or rarely `1.99` or `1.5`",
-        "software": "the client's software, such as `OpenSSH_9.6`",
+        "software": "the client's software, such as `OpenSSH_9.6`; missing if its line has no end in 255 bytes",
     },
     cannot_see: [
         "clients that wait for the server's line before they send theirs",

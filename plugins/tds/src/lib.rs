@@ -45,7 +45,7 @@ impl Classifier for Tds {
         c.tag(b"\x00")?;
         c.limit(usize::from(len) - HEADER)?;
         match kind {
-            0 => prelogin::read(c, facts),
+            0 => prelogin::read(c, input.is_last(), facts),
             1 => login::read(c, facts),
             _ => login::read_old(c, facts),
         }

@@ -12,7 +12,8 @@ const MAX_OPTIONS: usize = 32;
 /// The farthest that the byte of the option for encryption is waited for; it is among the first.
 const MAX_OFFSET: usize = 512;
 
-pub(crate) fn read(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
+/// Reads the table, and the option for encryption unless `is_last` says that it will not come.
+pub(crate) fn read(mut c: Cursor<'_>, is_last: bool, facts: &mut Facts) -> Answer {
     let start = c;
     let packet = c.left().unwrap_or_default();
     let mut encryption = None;
@@ -37,13 +38,13 @@ pub(crate) fn read(mut c: Cursor<'_>, facts: &mut Facts) -> Answer {
     facts.add("message", "prelogin");
     if let Some(offset) = encryption.filter(|offset| *offset <= MAX_OFFSET) {
         let mut c = start;
-        c.skip(offset)?;
-        match c.u8()? {
-            0 => facts.add("encryption", "off"),
-            1 => facts.add("encryption", "on"),
-            2 => facts.add("encryption", "unsupported"),
-            3 => facts.add("encryption", "required"),
-            0x80..=0x83 => facts.add("encryption", "client-certificate"),
+        match c.skip(offset).and_then(|()| c.u8()) {
+            Ok(0) => facts.add("encryption", "off"),
+            Ok(1) => facts.add("encryption", "on"),
+            Ok(2) => facts.add("encryption", "unsupported"),
+            Ok(3) => facts.add("encryption", "required"),
+            Ok(0x80..=0x83) => facts.add("encryption", "client-certificate"),
+            Err(stop) if !is_last => return Err(stop),
             _ => {}
         }
     }

@@ -20,9 +20,9 @@ const SPLICE_AFTER_BYTES: u32 = 128 << 10;
 /// What a large piece is: below it, splicing saves less than it costs.
 const LARGE_BYTES: usize = 16 << 10;
 
-/// Pieces that are moved before other connections of the worker have their turn: half a MiB if they are copied, 2 MiB
-/// if they are spliced, which takes less than a millisecond.
-const TURN: usize = 8;
+/// Pieces that are moved before other connections of the worker have their turn: a quarter of a MiB if they are copied, at
+/// most 4 MiB if they are spliced, which takes one or two milliseconds.
+const TURN: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Direction {

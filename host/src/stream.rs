@@ -101,9 +101,9 @@ impl Stream {
     /// Whatever the kernel reports, such as `ConnectionReset`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &self.kind {
-            Kind::Tcp(fd) => fd.poll_recv(cx, buf, true),
+            Kind::Tcp(fd) => fd.poll_read(cx, buf, true),
             // Reading stops behind bytes that came with descriptors, and between the packets of a pipe that has them.
-            Kind::Unix(fd) => fd.poll_recv(cx, buf, false),
+            Kind::Unix(fd) => fd.poll_read(cx, buf, false),
             Kind::Pipes(pipes) => pipes.output.poll_read(cx, buf, false),
             Kind::Terminal(terminal) => match terminal.master.poll_read(cx, buf, true) {
                 // A terminal whose program side is closed by all reports an I/O error, which is its end.
@@ -172,7 +172,7 @@ impl Stream {
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.send_small_writes_at_once();
         match &self.kind {
-            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_send(cx, buf),
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.poll_write(cx, buf),
             Kind::Pipes(pipes) => match &pipes.input {
                 Some(input) => input.poll_write(cx, buf),
                 None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),

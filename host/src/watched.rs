@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 
 use crate::pipe::Pipe;
 use crate::reactor::{Ready, Watch};
@@ -47,32 +46,12 @@ impl Watched {
     /// # Errors
     /// Whatever the kernel reports.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8], takes_all: bool) -> Poll<io::Result<usize>> {
-        self.poll_bytes(cx, buf, takes_all, |fd, buf| rustix::io::read(fd, buf))
-    }
-
-    /// The same, of a socket only, which costs less.
-    ///
-    /// # Errors
-    /// Whatever the kernel reports.
-    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8], takes_all: bool) -> Poll<io::Result<usize>> {
-        self.poll_bytes(cx, buf, takes_all, |fd, buf| {
-            rustix::net::recv(fd, buf, RecvFlags::empty()).map(|(bytes, _)| bytes)
-        })
-    }
-
-    fn poll_bytes(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-        takes_all: bool,
-        read: impl Fn(BorrowedFd<'_>, &mut [u8]) -> Result<usize, Errno>,
-    ) -> Poll<io::Result<usize>> {
         // A short read has emptied the queue then: wait for the next event instead of asking again. The end of the stream
         // is not lost by this, since the reactor keeps it apart.
         let most = buf.len();
         let emptied = |bytes: &usize| takes_all && 0 < *bytes && *bytes < most;
-        let polled = self.poll_input(cx, |fd| read(fd, buf), emptied);
-        polled.map(|read| read.or_else(end_if_again).map_err(Into::into))
+        let read = self.poll_input(cx, |fd| rustix::io::read(fd, &mut *buf), emptied);
+        read.map(|read| read.or_else(end_if_again).map_err(Into::into))
     }
 
     /// Moves what is there into an empty pipe, as [`Pipe::fill`].
@@ -134,14 +113,6 @@ impl Watched {
     /// Whatever the kernel reports.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_output(cx, |fd| rustix::io::write(fd, buf)).map_err(Into::into)
-    }
-
-    /// The same, to a socket only, which costs less.
-    ///
-    /// # Errors
-    /// Whatever the kernel reports.
-    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_output(cx, |fd| rustix::net::send(fd, buf, SendFlags::NOSIGNAL)).map_err(Into::into)
     }
 
     /// Moves what fits now, at least one byte, out of a pipe that is not empty, as [`Pipe::drain`].

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::{Connect, SocketOptions, Target};
@@ -149,7 +149,7 @@ fn attempt_tcp(address: SocketAddr, options: &SocketOptions, first_flight: &[u8]
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),
     }
-    let written = match rustix::net::send(&socket, first_flight, SendFlags::NOSIGNAL) {
+    let written = match rustix::io::write(&socket, first_flight) {
         Ok(written) => written,
         Err(Errno::AGAIN | Errno::INTR | Errno::INPROGRESS) => 0,
         Err(error) => return Err(error.into()),

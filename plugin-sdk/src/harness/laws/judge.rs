@@ -68,7 +68,8 @@ pub(crate) fn judge(plugin: &Plugin, laws: &BTreeSet<Law>, bytes: &[u8], other: 
 /// The lengths where something is likely to differ: the ends, both sides of every hint, and the halves.
 fn chosen(plugin: &Plugin, bytes: &[u8]) -> Vec<usize> {
     let n = bytes.len();
-    let mut lens: BTreeSet<usize> = [0, 1, 2, 3, 4, n / 8, n / 4, n / 2, n * 3 / 4, n.saturating_sub(1), n].into();
+    let mut lens: BTreeSet<usize> =
+        [0, 1, 2, 3, 4, n / 16, n / 8, n / 4, n / 2, n * 3 / 4, n.saturating_sub(1), n].into();
     let mut at = 0;
     for _ in 0..12 {
         let Some(shown) = bytes.get(..at) else { break };
@@ -94,11 +95,12 @@ fn fault(trace: &Trace, kind: FaultKind) -> Option<String> {
     })
 }
 
-/// Whether fuel per byte grows by half or more with each of three doublings of the length.
+/// Whether fuel per byte grows by half or more with each of four doublings of the length: with fewer, cheap bytes in front
+/// of dear ones look like it.
 fn super_linear(trace: &Trace, n: usize) -> Option<String> {
     let fuel = |len: usize| trace.at_len(len).and_then(|judgement| judgement.fuel);
     let empty = fuel(0)?;
-    let lens = [n / 8, n / 4, n / 2, n];
+    let lens = [n / 16, n / 8, n / 4, n / 2, n];
     let costs: Vec<u64> =
         lens.iter().map(|&len| fuel(len).map(|fuel| fuel.saturating_sub(empty))).collect::<Option<_>>()?;
     let last = *costs.last()?;

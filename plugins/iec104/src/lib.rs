@@ -63,7 +63,7 @@ fn information(mut c: Cursor<'_>, len: u8, facts: &mut Facts) -> Answer {
     }
     let kind = c.u8_where(|kind| types::element_bytes(kind).is_some() || kind == types::SEGMENT)?;
     c.u8_where(|objects| match types::bytes(kind, objects) {
-        Some(bytes) => bytes == len.into() && (objects == 1 || !types::is_command(kind)),
+        Some(bytes) => bytes == u16::from(len) && (objects == 1 || !types::is_command(kind)),
         None => kind == types::SEGMENT && objects == 1,
     })?;
     // The upper bit marks a test, the next a refusal.

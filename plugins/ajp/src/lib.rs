@@ -16,6 +16,9 @@ const MAX_PROTOCOL_BYTES: u16 = 16;
 /// The most bytes of a path that become a fact.
 const MAX_PATH_BYTES: usize = 512;
 
+/// A longer name of a server is none, and looking for its end would take more fuel than there is.
+const MAX_HOST_BYTES: usize = 512;
+
 /// Recognises AJP clients; it has nothing to configure.
 pub struct Ajp;
 
@@ -104,7 +107,9 @@ fn strings(c: &mut Cursor<'_>, left: &mut u16, facts: &mut Facts) -> Result<(), 
     string(c, left)?;
     string(c, left)?;
     let host = string(c, left)?;
-    facts.add_host("host", host);
+    if host.len() <= MAX_HOST_BYTES {
+        facts.add_host("host", host);
+    }
     if !path.is_empty() {
         facts.add("path", path.get(..MAX_PATH_BYTES).unwrap_or(path));
     }

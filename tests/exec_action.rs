@@ -314,7 +314,7 @@ fn packets_of_a_program_are_not_left_in_its_pipe() {
     // Each write is a packet then, and each read takes one.
     let output = Proc(portsplit.process().children()[0]).descriptor(1).unwrap();
     fcntl_setfl(&output, fcntl_getfl(&output).unwrap() | OFlags::DIRECT).unwrap();
-    portsplit.signal(Signal::STOP);
+    portsplit.pause();
     std::fs::write(&go, "").unwrap();
     eventually("the program has written everything", || rustix::io::ioctl_fionread(&output).unwrap() == 14);
     portsplit.signal(Signal::CONT);

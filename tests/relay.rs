@@ -216,7 +216,7 @@ fn bytes_behind_passed_descriptors_are_not_left_behind() {
     assert_eq!(client.receive(1), b">");
     let Socket::Unix(unix) = &client else { panic!("the client is a unix socket") };
     // All of it is there when it is read, and one event tells of all of it.
-    portsplit.signal(Signal::STOP);
+    portsplit.pause();
     let passed = std::io::stderr();
     let descriptors = [passed.as_fd()];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

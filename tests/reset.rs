@@ -384,7 +384,7 @@ fn a_reset_that_a_write_notices_first_ends_a_stuck_upstream_too() {
     tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
     while (&mut &client).write(&[b'x'; 65536]).is_ok() {}
     let peer = client.local();
-    portsplit.signal(Signal::STOP);
+    portsplit.pause();
     go.send(()).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(100));
     client.abort();

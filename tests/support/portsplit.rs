@@ -163,6 +163,15 @@ impl Portsplit {
         process::signal(self.child.id(), signal);
     }
 
+    /// Stops all of its threads until [`Signal::CONT`]; the signal alone takes a while to reach them.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        eventually("all threads have stopped", || {
+            self.process().threads().into_iter().all(|thread| thread.status("State").starts_with('T'))
+        });
+    }
+
     /// Waits for it to end, for at most `limit`.
     #[track_caller]
     pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {

@@ -105,7 +105,7 @@ fn super_linear(trace: &Trace, n: usize) -> Option<String> {
         lens.iter().map(|&len| fuel(len).map(|fuel| fuel.saturating_sub(empty))).collect::<Option<_>>()?;
     let last = *costs.last()?;
     let grows = costs.windows(2).all(|pair| matches!(pair, [half, whole] if *half > 0 && *whole > *half * 3));
-    (n >= 256 && grows && last > MEASURABLE_FUEL).then(|| {
+    (n >= 128 && grows && last > MEASURABLE_FUEL).then(|| {
         let steps: Vec<String> = lens.iter().zip(&costs).map(|(len, cost)| format!("{len} bytes: {cost}")).collect();
         format!("fuel grows faster than the bytes ({})", steps.join(", "))
     })

@@ -1,7 +1,7 @@
 //! The processes that a run consists of: how they are started, talk to the run, and end with it.
 //!
-//! Every child asks the kernel to end it when its parent dies, so nothing is left behind whatever happens; programs that
-//! are not ours are started by a child of ours that asks first and then becomes them. A program may start processes of
+//! Every child asks the kernel for SIGTERM when its parent dies, so a run that is cut off leaves nothing behind; programs
+//! that are not ours are started by a child of ours that asks first and then becomes them. A program may start processes of
 //! its own, so each has a process group and ends as a group. Only processes that were started here are ever signalled.
 
 use std::collections::BTreeMap;

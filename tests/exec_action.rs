@@ -263,17 +263,9 @@ fn a_program_that_reads_nothing_ends_with_a_client_that_sent_more_than_fits() {
     let baseline = portsplit.process().fds();
     let client = portsplit.client_sending(">");
     eventually("the program runs", || !portsplit.process().children().is_empty());
-    fill(&client);
+    client.fill();
     client.abort();
     portsplit.assert_back_to(baseline);
-}
-
-/// Sends until nothing more fits between here and a peer that does not read.
-fn fill(client: &Socket) {
-    use std::io::Write;
-    let Socket::Tcp(tcp) = client else { panic!("the client is TCP") };
-    tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    while (&mut &*client).write(&[b'x'; 65536]).is_ok() {}
 }
 
 #[test]

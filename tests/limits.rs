@@ -159,6 +159,31 @@ fn running_out_of_descriptors_neither_spins_nor_ends_the_listener() {
 }
 
 #[test]
+fn pipes_that_nobody_uses_make_room_for_connections() {
+    let (bulk, echo) = (Backend::source(8 << 20), Backend::echo());
+    let services = [to(&bulk, "bulk", "prefix = 'd'"), to(&echo, "echo", "prefix = '>'")].concat();
+    let globals = format!("workers = 1\nsplice = \"always\"\n{}", crate::support::config::LISTEN);
+    let portsplit = Portsplit::start(&format!("{globals}{services}"));
+    let process = portsplit.process();
+    let sockets = process.sockets();
+    // Each has a pipe of its own while its client does not read.
+    let stuck: Vec<Socket> = (0..8).map(|_| portsplit.client_sending("d")).collect();
+    eventually("bytes are stuck in eight pipes", || process.own_pipes() >= 8);
+    for client in stuck {
+        client.finish();
+        assert_eq!(client.receive_to_end().len(), 8 << 20);
+    }
+    eventually("only the pipes are left", || process.sockets() == sockets);
+    let pipes = process.own_pipes();
+    assert!(pipes >= 8, "they wait for others that need them");
+    let most = process.fds() + 2 * pipes + 4;
+    tools::run("prlimit", &["--pid", &process.0.to_string(), &format!("--nofile={most}:{most}")]);
+    // Two connections fit as it is, and as many more as there are pipes.
+    let open: Vec<Socket> = (0..pipes).map(|_| echoed(portsplit.client())).collect();
+    assert!(open.iter().all(Socket::is_quiet));
+}
+
+#[test]
 fn a_flood_past_the_limit_does_not_touch_the_others() {
     let backend = Backend::echo();
     let globals = "max_connections = 2000\nmax_connections_per_source = 100\ntimeout = \"60s\"";

@@ -238,7 +238,6 @@ fn a_storm_of_resets_leaves_nothing_behind() {
 
 #[test]
 fn a_reset_is_noticed_although_the_upstream_takes_no_more_bytes() {
-    use std::io::Write;
     let (stop, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::tcp(move |socket| {
@@ -249,9 +248,7 @@ fn a_reset_is_noticed_although_the_upstream_takes_no_more_bytes() {
     let portsplit = Portsplit::start(&all_to(&backend));
     let baseline = portsplit.process().fds();
     let client = portsplit.client_sending(">");
-    let Socket::Tcp(tcp) = &client else { panic!("the client is TCP") };
-    tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
-    while (&mut &client).write(&[b'x'; 65536]).is_ok() {}
+    client.fill();
     client.abort();
     portsplit.assert_back_to(baseline);
     drop(stop);
@@ -260,10 +257,7 @@ fn a_reset_is_noticed_although_the_upstream_takes_no_more_bytes() {
 #[test]
 fn an_upstreams_reset_is_noticed_although_the_client_takes_no_more_bytes() {
     let backend = Backend::tcp(|socket| {
-        use std::io::Write;
-        let Socket::Tcp(tcp) = &socket else { panic!("the backend is TCP") };
-        tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
-        while (&mut &socket).write(&[b'x'; 65536]).is_ok() {}
+        socket.fill();
         socket.abort();
     });
     let portsplit = Portsplit::start(&all_to(&backend));
@@ -367,7 +361,6 @@ fn a_reset_of_the_client_is_passed_on_after_the_upstream_has_finished() {
 #[test]
 fn a_reset_that_a_write_notices_first_ends_a_stuck_upstream_too() {
     use crate::support::process::Signal;
-    use std::io::Write;
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::tcp(move |socket| {
@@ -380,9 +373,7 @@ fn a_reset_that_a_write_notices_first_ends_a_stuck_upstream_too() {
     let portsplit = Portsplit::start(&all_to(&backend));
     let baseline = portsplit.process().fds();
     let client = portsplit.client_sending(">");
-    let Socket::Tcp(tcp) = &client else { panic!("the client is TCP") };
-    tcp.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
-    while (&mut &client).write(&[b'x'; 65536]).is_ok() {}
+    client.fill();
     let peer = client.local();
     portsplit.pause();
     go.send(()).unwrap();

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::action::connect::internet_address;
 use crate::config::{Address, Listener, SocketOptions};
+use crate::pipe;
 use crate::sockets::{self, OptionError, Role};
 use crate::watched::Watched;
 
@@ -262,6 +263,7 @@ pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, 
 }
 
 fn accept_one(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Peer), Errno> {
-    let (socket, address) = rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, address) = pipe::or_close_kept(|| rustix::net::acceptfrom_with(listener, flags))?;
     Ok((socket, address.and_then(internet_address).map_or(Peer::Unix, Peer::Tcp)))
 }

@@ -18,7 +18,7 @@ const WANTED_BYTES: [usize; 2] = [1 << 20, 256 << 10];
 /// gives less to a user that has many pipes.
 const LEAST_BYTES: usize = 64 << 10;
 
-/// Pipes that a worker has at once: each takes two descriptors, which accepting needs too, and up to 1 MiB of the
+/// Pipes that a worker has at once: each takes two descriptors, which connections need too, and up to 1 MiB of the
 /// kernel's memory. A direction holds one only while it has bytes that its target has not taken.
 const MOST: usize = 128;
 
@@ -134,6 +134,18 @@ impl Pipe {
     fn taken(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+}
+
+/// Opens a descriptor by `open`. If the process has no more of them, but this worker keeps pipes that nobody uses, these
+/// are closed and it tries once more.
+///
+/// # Errors
+/// As `open`.
+pub(crate) fn or_close_kept<T>(open: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    match open() {
+        Err(Errno::MFILE | Errno::NFILE) if !KEPT.take().is_empty() => open(),
+        opened => opened,
     }
 }
 

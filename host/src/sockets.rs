@@ -14,6 +14,7 @@ use socket2::SockRef;
 use thiserror::Error;
 
 use crate::config::SocketOptions;
+use crate::pipe;
 use crate::sys;
 
 /// Questions to a silent peer without an answer after which it is gone, and by which the keepalive is divided to get the
@@ -48,7 +49,8 @@ pub enum Role {
 /// Fails if the process has run out of descriptors or the system has no such addresses.
 pub fn new(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    pipe::or_close_kept(|| rustix::net::socket_with(family, SocketType::STREAM, flags, None))
 }
 
 /// Applies `options`, but for two things of connecting sockets: `nodelay`, which is not needed before a second write, and

@@ -97,6 +97,12 @@ impl Socket {
         (&mut &*self).write_all(bytes.as_ref()).expect("the bytes can be sent");
     }
 
+    /// Sends until nothing more fits between here and a peer that does not read; writes give up sooner from now on.
+    pub fn fill(&self) {
+        self.raw().set_write_timeout(Some(Duration::from_millis(300))).expect("a write timeout can be set");
+        while (&mut &*self).write(&[b'x'; 65536]).is_ok() {}
+    }
+
     /// Sends `bytes` one at a time, each in a segment of its own as far as a client can tell.
     #[track_caller]
     pub fn send_byte_by_byte(&self, bytes: impl AsRef<[u8]>) {

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, Soc
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::{Connect, SocketOptions, Target};
+use crate::pipe;
 use crate::sockets::{self, Role};
 use crate::stream::Stream;
 use crate::watched::Watched;
@@ -165,7 +166,8 @@ fn attempt_tcp(address: SocketAddr, options: &SocketOptions, first_flight: &[u8]
 fn attempt_unix(path: &Path) -> io::Result<Attempt> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket =
+        pipe::or_close_kept(|| rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None))?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => Ok(Attempt::Connected(Stream::unix(Watched::new(socket)), 0)),
         // The accept queue is full, which only a new attempt can find changed.

@@ -95,18 +95,20 @@ fn count(program: &Program, folder: &Path) -> io::Result<(Counts, u64)> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let errors = load(&job(CONNECTIONS))?;
+    let (done, errors) = load(&job(CONNECTIONS))?;
     tracer.interrupt()?;
     let counts = parse(&fs::read_to_string(&table)?);
-    let each = CONNECTIONS as f64;
+    let each = done.max(1.0);
     Ok((counts.into_iter().map(|(name, (calls, failed))| (name, (calls / each, failed / each))).collect(), errors))
 }
 
-fn load(job: &Job) -> io::Result<u64> {
+/// Returns how many connections were served, and how many were not.
+fn load(job: &Job) -> io::Result<(f64, u64)> {
     let mut load = Talking::start(&job.arguments())?;
     load.hear("ready")?;
     load.go()?;
-    load.hear("result")?.value("errors")
+    let result = load.hear("result")?;
+    Ok((result.value("done")?, result.value("errors")?))
 }
 
 /// Reads the table of `strace -c`: share, seconds, µs a call, calls, errors if any, name.

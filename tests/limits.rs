@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::config::{all_to_with, to};
+use crate::support::process::Signal;
 use crate::support::{Backend, Portsplit, Socket, assert_took, eventually, eventually_within, report, tools};
 
 /// Opens a connection that is relayed to an echo backend, and proves that it is.
@@ -139,7 +140,7 @@ fn running_out_of_descriptors_neither_spins_nor_ends_the_listener() {
     let portsplit = Portsplit::start(&all_to_with("timeout = \"60s\"\nmax_connections = 2000", &backend));
     let kept = echoed(portsplit.client());
     let process = portsplit.process();
-    tools::run("prlimit", &["--pid", &process.0.to_string(), "--nofile=64:64"]);
+    process.limit_nofile(64);
     let waiting: Vec<Socket> = (0..300).map(|_| portsplit.client()).collect();
     eventually("descriptors have run out", || process.fds() >= 60);
     let (cpu, lines, window) = (process.cpu(), portsplit.log().len(), Duration::from_secs(4));
@@ -161,8 +162,9 @@ fn running_out_of_descriptors_neither_spins_nor_ends_the_listener() {
 #[test]
 fn pipes_that_nobody_uses_make_room_for_connections() {
     let (bulk, echo) = (Backend::source(8 << 20), Backend::echo());
-    let services = [to(&bulk, "bulk", "prefix = 'd'"), to(&echo, "echo", "prefix = '>'")].concat();
-    let globals = format!("workers = 1\nsplice = \"always\"\n{}", crate::support::config::LISTEN);
+    let program = crate::support::config::service("program", "prefix = 'p'", "exec = [\"cat\"]");
+    let services = [to(&bulk, "bulk", "prefix = 'd'"), to(&echo, "echo", "prefix = '>'"), program].concat();
+    let globals = format!("workers = 1\ntimeout = \"60s\"\nsplice = \"always\"\n{}", crate::support::config::LISTEN);
     let portsplit = Portsplit::start(&format!("{globals}{services}"));
     let process = portsplit.process();
     let sockets = process.sockets();
@@ -176,11 +178,53 @@ fn pipes_that_nobody_uses_make_room_for_connections() {
     eventually("only the pipes are left", || process.sockets() == sockets);
     let pipes = process.own_pipes();
     assert!(pipes >= 8, "they wait for others that need them");
-    let most = process.fds() + 2 * pipes + 4;
-    tools::run("prlimit", &["--pid", &process.0.to_string(), &format!("--nofile={most}:{most}")]);
-    // Two connections fit as it is, and as many more as there are pipes.
+    let room = process.limit_nofile(64) - 4;
+    let silent: Vec<Socket> = (0..room).map(|_| portsplit.client()).collect();
+    eventually("four descriptors are left", || process.sockets() == sockets + room);
+    // A program takes more than four for a moment.
+    let served = portsplit.client_sending("p");
+    assert_eq!(served.receive(1), b"p");
+    drop(served);
+    eventually("the program has ended", || process.sockets() == sockets + room && process.children().is_empty());
+    // Two connections fit as it is, and as many more as there were pipes.
     let open: Vec<Socket> = (0..pipes).map(|_| echoed(portsplit.client())).collect();
-    assert!(open.iter().all(Socket::is_quiet));
+    assert!(open.iter().chain(&silent).all(Socket::is_quiet));
+}
+
+#[test]
+fn exactly_at_the_limit_on_open_files_nobody_is_told_that_accepting_fails() {
+    let backend = Backend::echo();
+    let portsplit = Portsplit::start(&all_to_with("workers = 1\ntimeout = \"60s\"", &backend));
+    let process = portsplit.process();
+    let sockets = process.sockets();
+    let room = process.limit_nofile(64);
+    let mut silent: Vec<Socket> = (0..room).map(|_| portsplit.client()).collect();
+    eventually("the last descriptor is taken", || process.sockets() == sockets + room);
+    std::thread::sleep(Duration::from_millis(300));
+    let complaints = || portsplit.log().count(|line| line.message() == "cannot accept for now");
+    assert_eq!(complaints(), 0, "nobody waits");
+    let late = portsplit.client_sending(">");
+    eventually("somebody waits", || complaints() > 0);
+    assert!(portsplit.log().text().contains("raise the limit on open files"));
+    // Both of them end at once, since one connection takes two.
+    portsplit.pause();
+    silent.truncate(room - 2);
+    portsplit.signal(Signal::CONT);
+    assert_eq!(late.receive(1), b">");
+}
+
+#[test]
+fn too_few_open_files_are_refused_at_the_start() {
+    for (most, enough) in [(7, false), (31, false), (32, true)] {
+        let output = std::process::Command::new("prlimit")
+            .args([&format!("--nofile={most}:{most}"), env!("CARGO_BIN_EXE_portsplit"), "--config", "no such file"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(if enough { 2 } else { 1 }), "{most}: {text}");
+        assert_eq!(text.contains("open files are allowed; raise LimitNOFILE"), !enough, "{most}: {text}");
+        assert_eq!(text.lines().count() == 1, !enough, "{most}: {text}");
+    }
 }
 
 #[test]
@@ -243,7 +287,7 @@ fn upstreams_that_find_no_descriptor_leave_nothing_behind() {
         drop(echoed(portsplit.client()));
         eventually("the first has ended", || portsplit.log().count(|line| line.message() == "connection") == 1);
         let baseline = process.fds();
-        tools::run("prlimit", &["--pid", &process.0.to_string(), "--nofile=64:64"]);
+        process.limit_nofile(64);
         for _ in 0..3 {
             let clients: Vec<Socket> = (0..150).map(|_| portsplit.client()).collect();
             for (number, client) in clients.iter().enumerate() {

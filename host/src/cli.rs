@@ -162,7 +162,7 @@ fn tell(mut told: clap::Error) -> ExitCode {
 
 fn run(path: Option<&Path>) -> Result<ExitCode, Failure> {
     let path = named(path)?;
-    let control = server::Control::start().context("cannot handle signals")?;
+    let control = server::Control::start().context("cannot start")?;
     let (config, warnings) = Config::load_with_warnings(path)?;
     let flush = log::start(config.log);
     server::log_warnings(&warnings);

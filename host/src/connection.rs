@@ -316,6 +316,7 @@ fn relaying(client: Stream, connected: Connected, rest: Vec<u8>, mut record: Rec
 }
 
 async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, mut record: Record) -> Stage {
+    static UNSTARTABLE: Throttle = Throttle::new(Duration::from_secs(1));
     let plan = Rc::clone(&record.plan);
     let local = client.socket().and_then(|socket| rustix::net::getsockname(socket).ok());
     let local = local.and_then(connect::internet_address).map(|address| address.to_string());
@@ -327,7 +328,10 @@ async fn serve_program(client: Stream, program: Arc<Program>, flight: Vec<u8>, m
         Err(error) => {
             drop(client);
             plan.counters.upstream_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(service = record.service(), %error, "cannot start the program; the client is closed");
+            if let Some(unlogged) = UNSTARTABLE.pass() {
+                let service = record.service();
+                tracing::warn!(service, %error, unlogged, "cannot start the program; the client is closed");
+            }
             record.end(Ended { error: Some(error.to_string()), ..Ended::because("upstream-failed") });
             return Stage::Over;
         }

@@ -12,12 +12,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
 
 use crate::action::connect::internet_address;
 use crate::config::{Address, Listener, SocketOptions};
+use crate::log;
 use crate::pipe;
 use crate::sockets::{self, OptionError, Role};
 use crate::watched::Watched;
@@ -248,8 +250,8 @@ pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, 
                 let now = tokio::time::Instant::now();
                 if warned.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
                     warned = Some(now);
-                    let error = io::Error::from(error);
-                    tracing::warn!(listener = name, %error, "cannot accept for now");
+                    let error = log::explained(&error.into());
+                    tracing::warn!(listener = name, error, "cannot accept for now");
                 }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
@@ -262,8 +264,18 @@ pub async fn accept(socket: OwnedFd, name: &str, mut serve: impl FnMut(OwnedFd, 
     }
 }
 
+/// Tells whether a listening socket has a connection to accept; if the kernel does not say, it may have.
+fn somebody_waits(listener: BorrowedFd<'_>) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut [PollFd::from_borrowed_fd(listener, PollFlags::IN)], Some(&at_once)) != Ok(0)
+}
+
 fn accept_one(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Peer), Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let (socket, address) = pipe::or_close_kept(|| rustix::net::acceptfrom_with(listener, flags))?;
+    let (socket, address) = pipe::or_close_kept(|| match rustix::net::acceptfrom_with(listener, flags) {
+        // The kernel asks for a descriptor before it looks whether somebody waits.
+        Err(Errno::MFILE | Errno::NFILE) if !somebody_waits(listener) => Err(Errno::AGAIN),
+        accepted => accepted,
+    })?;
     Ok((socket, address.and_then(internet_address).map_or(Peer::Unix, Peer::Tcp)))
 }

@@ -3,9 +3,11 @@
 //! Lines go through a bounded queue to a thread of their own: a reader that has stopped reading costs lines, never a
 //! connection.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
@@ -14,6 +16,16 @@ use crate::config::{Log, LogFormat};
 
 /// Lines that may wait for the log's reader; what comes on top is dropped.
 const QUEUED_LINES: usize = 8_192;
+
+/// Describes an error of the system, and says what to do if descriptors have run out.
+pub(crate) fn explained(error: &io::Error) -> String {
+    let advice = match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "; raise the limit on open files (LimitNOFILE, ulimit -n) or lower max_connections",
+        Some(Errno::NFILE) => "; the whole system has no more of them, see fs.file-max",
+        _ => "",
+    };
+    format!("{error}{advice}")
+}
 
 /// Starts logging; lines are flushed when the guard is dropped.
 pub fn start(log: Log) -> WorkerGuard {

@@ -144,9 +144,14 @@ impl Pipe {
 /// As `open`.
 pub(crate) fn or_close_kept<T>(open: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     match open() {
-        Err(Errno::MFILE | Errno::NFILE) if !KEPT.take().is_empty() => open(),
+        Err(Errno::MFILE | Errno::NFILE) if close_kept() => open(),
         opened => opened,
     }
+}
+
+/// Closes the pipes that this worker keeps and nobody uses, and says whether there were any.
+pub(crate) fn close_kept() -> bool {
+    !KEPT.take().is_empty()
 }
 
 /// Tells whether an error of splicing says that these descriptors, this kernel or its rules do not splice, so that

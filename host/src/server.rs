@@ -27,6 +27,9 @@ use crate::limits::Counters;
 use crate::listener::{self, BindError, Bound, SocketFile};
 use crate::{sockets, sys};
 
+/// Open files without which nothing can be served: what one worker with one listener takes, and some connections.
+const LEAST_OPEN_FILES: u64 = 32;
+
 /// The control thread's reactor, which catches SIGHUP.
 #[derive(Debug)]
 pub struct Control {
@@ -39,8 +42,14 @@ impl Control {
     /// have to be compiled, is a reload once the server is ready, and not its end.
     ///
     /// # Errors
-    /// Fails if the system refuses a reactor or the signal.
+    /// Fails if the system refuses a reactor or the signal, or allows so few open files that it would.
     pub fn start() -> io::Result<Control> {
+        let most = getrlimit(Resource::Nofile).maximum;
+        if let Some(most) = most.filter(|most| *most < LEAST_OPEN_FILES) {
+            let text =
+                format!("{most} open files are allowed; raise LimitNOFILE or ulimit -Hn to {LEAST_OPEN_FILES} or more");
+            return Err(io::Error::other(text));
+        }
         let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let hangup = reactor.block_on(async { signal(SignalKind::hangup()) })?;
         sys::unblock_signals();
@@ -378,7 +387,9 @@ fn raise_open_files_limit(config: &Config) {
     if let Some(open_files) = getrlimit(Resource::Nofile).current
         && usize::try_from(open_files).is_ok_and(|open_files| open_files / 2 < max_connections)
     {
-        tracing::warn!(max_connections, open_files, "a connection takes two open files, and fewer are allowed");
+        let text =
+            "a connection takes two open files, and fewer are allowed; raise LimitNOFILE or lower max_connections";
+        tracing::warn!(max_connections, open_files, "{text}");
     }
 }
 

@@ -89,6 +89,15 @@ impl Proc {
         self.targets().len() - 2 * self.own_pipes()
     }
 
+    /// Limits its open files to `limit` and returns how many more it can open.
+    pub fn limit_nofile(self, limit: usize) -> usize {
+        tools::run("prlimit", &["--pid", &self.0.to_string(), &format!("--nofile={limit}:{limit}")]);
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the process has descriptors");
+        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse::<usize>().ok());
+        // The limit is on numbers, and one that was inherited may be above it.
+        limit - numbers.filter(|number| *number < limit).count()
+    }
+
     /// How many pipes it has both ends of; of a program's pipes it has one end each.
     pub fn own_pipes(self) -> usize {
         let mut pipes = self.targets();

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, Soc
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::{Connect, SocketOptions, Target};
+use crate::log;
 use crate::pipe;
 use crate::sockets::{self, Role};
 use crate::stream::Stream;
@@ -92,7 +93,7 @@ pub async fn connect(
         };
         match connected {
             Ok((stream, written)) => return Ok(Connected { stream, written, failed, target: number }),
-            Err(error) => failed.push(format!("{target}: {error}")),
+            Err(error) => failed.push(format!("{target}: {}", log::explained(&error))),
         }
     }
     Err(failed)

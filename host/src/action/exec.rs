@@ -42,11 +42,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 pub use self::child::{Child, EndPolicy};
 pub use self::terminal::pty_end_of_input;
 use crate::config::{Program, Pty};
+use crate::{log, pipe};
 
 /// Whom a program serves; becomes part of its environment.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +109,27 @@ pub fn spawn(program: &Program, context: &ExecContext<'_>) -> io::Result<Running
     let Some((name, arguments)) = program.argv.split_first() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program is named"));
     };
-    let mut command = Command::new(name);
-    command.args(arguments);
-    command.env_clear().envs(environment(std::env::vars_os(), context, program.pty.is_some()));
-    let started = match program.pty {
-        None => start_on_pipes(command, context.service),
-        Some(pty) => start_on_terminal(command, pty),
+    let start = || {
+        let mut command = Command::new(name);
+        command.args(arguments);
+        command.env_clear().envs(environment(std::env::vars_os(), context, program.pty.is_some()));
+        match program.pty {
+            None => start_on_pipes(command, context.service),
+            Some(pty) => start_on_terminal(command, pty),
+        }
     };
-    started.map_err(|error| io::Error::new(error.kind(), format!("cannot start `{}`: {error}", name.escape_debug())))
+    let started = match start() {
+        Err(error) if lacks_descriptors(&error) && pipe::close_kept() => start(),
+        started => started,
+    };
+    started.map_err(|error| {
+        let reason = log::explained(&error);
+        io::Error::new(error.kind(), format!("cannot start `{}`: {reason}", name.escape_debug()))
+    })
+}
+
+fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn start_on_pipes(mut command: Command, service: &str) -> io::Result<Running> {
@@ -134,8 +149,10 @@ fn start_on_pipes(mut command: Command, service: &str) -> io::Result<Running> {
 }
 
 fn start_on_terminal(mut command: Command, pty: Pty) -> io::Result<Running> {
-    let (master, slave) = terminal::open(pty)
-        .map_err(|error| io::Error::new(error.kind(), format!("no terminal can be opened: {error}")))?;
+    let (master, slave) = terminal::open(pty).map_err(|error| match error {
+        error if lacks_descriptors(&error) => error,
+        error => io::Error::new(error.kind(), format!("no terminal can be opened: {error}")),
+    })?;
     command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
     // `start` consumes the command and with it our copies of the slave side: only then can the master report EIO.
     let (_, child) = start(command, true)?;

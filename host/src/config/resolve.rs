@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::error::{ConfigErrors, Problem, Reporter};
 use super::raw::RawConfig;
 use super::services::{PlacedAction, Services};
 use super::settings::Settings;
 use super::{Action, Config, Service, address, identity, lint, listeners};
+use crate::log;
 
 /// The largest file that is read: a slip such as `/dev/zero` must end. A thousand services take about 200 KiB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -33,8 +36,10 @@ impl Config {
             Ok(bytes) => bytes,
             Err(error) => {
                 let mut reporter = Reporter::new(path, String::new());
-                let error = reporter.error_in_file(format!("this file cannot be read: {error}"));
-                error.help_with("name another one with `--config`");
+                let refused = reporter.error_in_file(format!("this file cannot be read: {}", log::explained(&error)));
+                if Errno::from_io_error(&error) != Some(Errno::MFILE) {
+                    refused.help_with("name another one with `--config`");
+                }
                 return reporter.into_errors();
             }
         };
